@@ -1,0 +1,141 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    CnmError
+    ├── ManifestError      bad input: every problem of the run, each with file, line, column, hint
+    ├── UsageError         the command line or the call itself is wrong
+    ├── PlanError          the input is fine, but no plan can be made of it
+    │   ├── ConflictError      something that is not ours stands where ours should be
+    │   ├── CycleError         resources that wait for each other
+    │   ├── StaleError         the host is no longer what the plan was made for
+    │   └── UnsupportedError   this host lacks a capability that the manifests need
+    ├── ObservationError   the host could not be read whole
+    ├── ActuationError     the kernel or a daemon refused an operation
+    ├── VerifyError        applied, but the host still differs
+    └── LockError          another cnm holds this host
+
+``exit_status`` is what the ``cnm`` command ends with; the table is in docs/cli.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Where something was asked for: a place in a manifest.
+
+    ``file`` is relative to the manifest root (``<stdin>`` for standard input); ``line`` and ``column``
+    count from 1, 0 means unknown. ``document`` is ``Kind/name``; ``driver`` names the driver that rendered it.
+    """
+
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    document: str = ""
+    driver: str = ""
+
+    def __str__(self) -> str:
+        if not self.file:
+            return self.document or "?"
+        place = self.file
+        if self.line:
+            place += f":{self.line}"
+            if self.column:
+                place += f":{self.column}"
+        return place
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong with the input, and what to write instead."""
+
+    origin: Origin
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.origin}: {self.message}"
+        return f"{text}\n    hint: {self.hint}" if self.hint else text
+
+
+class CnmError(Exception):
+    """Base of all errors raised on purpose; ``str()`` is fit for a person to read."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class ManifestError(CnmError):
+    """The manifests are not valid. Carries all problems found, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UsageError(CnmError):
+    """A call or command line that makes no sense; nothing was read or touched."""
+
+
+class PlanError(CnmError):
+    """No plan can be made: ``problems`` says why, each with its origin."""
+
+    def __init__(self, problems: Iterable[Problem] | str) -> None:
+        if isinstance(problems, str):
+            problems = (Problem(Origin(), problems),)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(p) if p.origin.file or p.origin.document else p.message for p in self.problems))
+
+
+class ConflictError(PlanError):
+    """An object that is not provably ours stands where ours should be."""
+
+    exit_status: ClassVar[int] = 6
+
+
+class CycleError(PlanError):
+    """Resources that wait for each other."""
+
+
+class StaleError(PlanError):
+    """The host changed since the plan was made."""
+
+    exit_status: ClassVar[int] = 5
+
+
+class UnsupportedError(PlanError):
+    """The host lacks a capability that the manifests need."""
+
+
+class ObservationError(CnmError):
+    """The host, or a part of it, could not be read whole. Nothing may be pruned on such a look."""
+
+
+class ActuationError(CnmError):
+    """The kernel or a daemon refused an operation. ``text`` is its own wording."""
+
+    exit_status: ClassVar[int] = 4
+
+    def __init__(self, key: str, action: str, errno: int, text: str) -> None:
+        self.key, self.action, self.errno, self.text = key, action, errno, text
+        super().__init__(f"{action} {key}: {text}" + (f" (errno {errno})" if errno else ""))
+
+
+class VerifyError(CnmError):
+    """Everything was executed, but a second look at the host still finds differences: ``left``."""
+
+    exit_status: ClassVar[int] = 4
+
+    def __init__(self, left: Iterable[str]) -> None:
+        self.left: tuple[str, ...] = tuple(left)
+        super().__init__("after apply these still differ:\n" + "\n".join(f"  {line}" for line in self.left))
+
+
+class LockError(CnmError):
+    """Another cnm holds the lock of this host."""
+
+    exit_status: ClassVar[int] = 5

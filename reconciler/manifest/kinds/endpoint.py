@@ -1,0 +1,62 @@
+"""Endpoint: a sandbox's interface on a network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.types import Cidr, InterfaceName, IPAddress, Mac, Mtu, Name, SysctlName, SysctlValue
+
+
+class Route(Model):
+    """One extra route in the sandbox, through this endpoint."""
+
+    to: Cidr = Field(description="Destination, like 10.0.0.0/8.")
+    via: IPAddress | None = Field(default=None, description="Next hop. Default: directly on the link.")
+    metric: Annotated[int, Field(ge=0, le=4294967295)] = Field(
+        default=0, description="Route metric; lower wins. 0: the kernel's default."
+    )
+
+
+class EndpointSpec(Model):
+    """Where this endpoint is plugged in and who it is there."""
+
+    network: Name = Field(description="Name of the network.")
+    sandbox: Name = Field(description="Name of the sandbox.")
+    interface: InterfaceName | None = Field(
+        default=None,
+        description="Interface name inside the sandbox. Default: eth0, eth1, ... in order of endpoint names.",
+    )
+    addresses: Literal["auto"] | list[IPAddress] = Field(
+        default="auto",
+        description=(
+            "Static addresses, one or more; auto (default): one of each family that the network has, "
+            "kept in the lock file. A family without a static address gets an automatic one."
+        ),
+    )
+    link_local: list[IPAddress] = Field(
+        default=[], description="IPv6 link-local addresses instead of the one derived from the MAC address."
+    )
+    mac: Mac | None = Field(default=None, description="MAC address. Default: derived from network and endpoint name.")
+    mtu: Mtu | None = Field(default=None, description="MTU of this endpoint in bytes. Default: the network's.")
+    aliases: list[Name] = Field(default=[], description="Further names by which peers on this network find it.")
+    gateway_priority: Annotated[int, Field(ge=-2147483648, le=2147483647)] = Field(
+        default=0, description="The sandbox's default route goes through the endpoint with the highest priority."
+    )
+    routes: list[Route] = Field(default=[], description="Extra routes in the sandbox through this endpoint.")
+    sysctls: dict[SysctlName, SysctlValue] = Field(
+        default={},
+        description="Sysctls of this interface with IFNAME in the interface's place, like net.ipv4.conf.IFNAME.rp_filter: 0.",
+    )
+
+
+class Endpoint(DocumentModel):
+    """A sandbox's interface on a network. Its name is unique in its network."""
+
+    kind: Literal["Endpoint"] = Field(description="Endpoint")
+    spec: EndpointSpec = Field(description="Where this endpoint is plugged in and who it is there.")
+
+
+KIND = Endpoint

@@ -1,0 +1,29 @@
+"""Node: a host that shares these manifests."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.types import IPAddress
+
+
+class NodeSpec(Model):
+    """How the other nodes reach this one."""
+
+    addresses: list[IPAddress] = Field(
+        default=[],
+        description="The host's underlay addresses, by which other nodes reach it; the first of a family counts.",
+    )
+
+
+class Node(DocumentModel):
+    """A host. Without any Node document the manifests describe one host: this one."""
+
+    kind: Literal["Node"] = Field(description="Node")
+    spec: NodeSpec = Field(default=NodeSpec(), description="How the other nodes reach this one.")
+
+
+KIND = Node

@@ -1,0 +1,50 @@
+"""Patch: RFC 6902 operations on another document, for some nodes or one environment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.types import Name
+
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~0|~1)*)*$")]
+
+
+class Target(Model):
+    """The document to change."""
+
+    kind: Literal["Node", "Network", "Sandbox", "Endpoint"] = Field(description="Its kind.")
+    name: Name = Field(description="Its name.")
+    network: Name | None = Field(
+        default=None, description="Of an Endpoint: its network, when the name alone is not unique."
+    )
+
+
+class Operation(Model):
+    """One operation of RFC 6902 (JSON Patch)."""
+
+    op: Literal["add", "remove", "replace", "move", "copy", "test"] = Field(description="The operation.")
+    path: Pointer = Field(description="Where, as a JSON Pointer: /spec/mtu.")
+    from_: Pointer | None = Field(default=None, alias="from", description="Source of move and copy.")
+    value: Any = Field(default=None, description="Value of add, replace and test.")
+
+
+class PatchSpec(Model):
+    """What to change, where and when."""
+
+    target: Target = Field(description="The document to change.")
+    nodes: list[Name] = Field(default=[], description="Only on these nodes. Default: on all.")
+    environments: list[Name] = Field(default=[], description="Only with --env one of these. Default: always.")
+    operations: Annotated[list[Operation], Field(min_length=1)] = Field(description="RFC 6902 operations, in order.")
+
+
+class Patch(DocumentModel):
+    """A change to another document that holds only on some nodes or in some environments."""
+
+    kind: Literal["Patch"] = Field(description="Patch")
+    spec: PatchSpec = Field(description="What to change, where and when.")
+
+
+KIND = Patch

@@ -1,0 +1,129 @@
+"""The scalar types of manifests: strict, with errors that say what to write instead."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
+_SYSCTL = re.compile(r"[A-Za-z0-9_\-]+([./][A-Za-z0-9_\-@:.]+)*\Z")
+
+
+def _name(value: str) -> str:
+    if not _NAME.match(value):
+        raise ValueError(
+            f"{value!r} is not a valid name: write lower-case letters, digits and '-', "
+            "beginning and ending with a letter or digit, at most 63 (RFC 1123 label)"
+        )
+    return value
+
+
+def _interface(value: str) -> str:
+    if not value or len(value.encode()) > 15:
+        raise ValueError(f"{value!r} is not a valid interface name: write 1 to 15 bytes")
+    if value in (".", "..") or any(c in "/:" or c.isspace() or not c.isprintable() for c in value):
+        raise ValueError(f"{value!r} is not a valid interface name: write it without '/', ':' and spaces")
+    if value in ("all", "default"):
+        raise ValueError(f"{value!r} cannot name an interface: sysctl gives it a meaning of its own")
+    return value
+
+
+def _address(value: Any) -> Any:
+    if isinstance(value, (IPv4Address, IPv6Address)):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("write an address in quotes, like '192.0.2.10' or '2001:db8::10'")
+    try:
+        address = ip_address(value)
+    except ValueError:
+        hint = f", like {value.split('/')[0]!r}" if "/" in value else ", like '192.0.2.10' or '2001:db8::10'"
+        raise ValueError(f"{value!r} is not an IP address: write it without prefix length{hint}") from None
+    if isinstance(address, IPv6Address) and address.scope_id:
+        raise ValueError(f"{value!r}: write the address without '%{address.scope_id}'")
+    return address
+
+
+def _cidr(value: Any) -> Any:
+    if isinstance(value, (IPv4Network, IPv6Network)):
+        return value
+    if not isinstance(value, str) or "/" not in value:
+        raise ValueError(f"{value!r} is not a CIDR: write address/length, like '192.0.2.0/24' or '2001:db8::/64'")
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        try:
+            network = ip_network(value, strict=False)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a CIDR: {error}") from None
+        raise ValueError(f"{value!r} has host bits set: write '{network}'") from None
+
+
+def _mac(value: str) -> str:
+    mac = value.lower().replace("-", ":")
+    if not _MAC.match(mac):
+        raise ValueError(f"{value!r} is not a MAC address: write six bytes, like '02:42:ac:11:00:02'")
+    if int(mac[:2], 16) & 1:
+        raise ValueError(f"{value!r} is a multicast MAC address: clear the lowest bit of its first byte")
+    if mac == "00:00:00:00:00:00":
+        raise ValueError("a MAC address of zeros cannot be used")
+    return mac
+
+
+def _sysctl(value: str) -> str:
+    if not _SYSCTL.match(value) or ".." in value or not value.replace("/", ".").startswith("net."):
+        raise ValueError(f"{value!r} is not a network sysctl: write one under net., like 'net.ipv4.conf.all.rp_filter'")
+    return value
+
+
+def _sysctl_value(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError("write a number or a string")
+    text = str(value)
+    if not text or len(text) > 256 or not text.isprintable():
+        raise ValueError("write 1 to 256 printable characters")
+    return " ".join(text.split())
+
+
+def _string_schema(description: str, **extra: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": description, **extra})
+
+
+Name = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"})
+]
+InterfaceName = Annotated[
+    str,
+    AfterValidator(_interface),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 15, "pattern": r"^[^/:\s]+$"}),
+]
+_text = PlainSerializer(str, return_type=str)
+IPAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_address), _text, WithJsonSchema({"type": "string"})]
+Cidr = Annotated[
+    IPv4Network | IPv6Network,
+    BeforeValidator(_cidr),
+    _text,
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}),
+]
+Mac = Annotated[
+    str,
+    AfterValidator(_mac),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
+]
+Mtu = Annotated[int, Field(ge=68, le=65535)]
+SysctlName = Annotated[str, AfterValidator(_sysctl), WithJsonSchema({"type": "string", "pattern": "^net[./]"})]
+SysctlValue = Annotated[
+    str, BeforeValidator(_sysctl_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
+LabelValue = Annotated[str, Field(max_length=253)]
+Labels = dict[str, LabelValue]

@@ -1,0 +1,122 @@
+"""The plan as data: what has to change on a host, in which order, and what it costs. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from reconciler.errors import Origin, Problem
+from reconciler.resources.resource import Impact, Key, Observed, Resource
+from reconciler.topology.view import NodeFacts
+
+FORMAT_VERSION = 1
+
+
+class Action(StrEnum):
+    """What an op does. A recreation is a DELETE and a CREATE of one key, both with ``recreate`` set."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    ADOPT = "adopt"
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One step. ``id`` is ``action:key``, unique in a plan.
+
+    ``before`` is what was observed, cut to the fields that are managed (DELETE: all that was seen);
+    ``after`` is what is wanted (DELETE of a setting: the value to put back; else None).
+    ``patch`` is RFC 6902, from before's data to after's. ``also_removes`` are the keys that the kernel drops
+    along with this step. ``after_ids`` are the ops that must have succeeded first. ``origin`` is the place in
+    the manifests; empty for what no manifest names any more.
+    """
+
+    id: str
+    action: Action
+    key: Key
+    before: Resource | None = None
+    after: Resource | None = None
+    patch: tuple[Mapping[str, Any], ...] = ()
+    reason: str = ""
+    impact: Impact = Impact.NONE
+    also_removes: tuple[Key, ...] = ()
+    after_ids: tuple[str, ...] = ()
+    origin: Origin = field(default=Origin(), compare=False)
+    recreate: bool = False
+
+    @property
+    def resource(self) -> Resource:
+        """The spec that this op is about: what is wanted, or what is to go."""
+        resource = self.after or self.before
+        assert resource is not None
+        return resource
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Ops of one actuator that go down together."""
+
+    actuator: str  # Resource.batch of all its ops
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Something wanted that waits for something that is not there."""
+
+    key: Key
+    reason: str
+    origin: Origin = field(default=Origin(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``stages`` run one after the other; the batches of one stage wait for nothing in it.
+
+    ``drift`` are keys of ours that exist but are otherwise than wanted (as opposed to never made).
+    ``conflicts`` are problems that forbid execution; ``warnings`` do not.
+    """
+
+    owner: str
+    node: str
+    stages: tuple[tuple[Batch, ...], ...] = ()
+    drift: tuple[Key, ...] = ()
+    conflicts: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    desired_fingerprint: str = ""
+    observed_fingerprint: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def ops(self) -> Iterator[Op]:
+        """All ops in execution order."""
+        for stage in self.stages:
+            for batch in stage:
+                yield from batch.ops
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing is to be done (something may still be pending)."""
+        return not self.stages
+
+    def counts(self) -> dict[str, int]:
+        """How many steps of each sort: create, update, recreate, delete, adopt. A recreation counts once."""
+        counts = dict.fromkeys(("create", "update", "recreate", "delete", "adopt"), 0)
+        for op in self.ops():
+            if not op.recreate:
+                counts[op.action] += 1
+            elif op.action is Action.CREATE:
+                counts["recreate"] += 1
+        return counts
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was read of a host, whole. ``partial`` names what could not be read: then nothing may be pruned."""
+
+    items: Mapping[Key, Observed]
+    facts: NodeFacts = field(default=NodeFacts())
+    partial: tuple[str, ...] = ()

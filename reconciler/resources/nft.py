@@ -1,0 +1,117 @@
+"""nftables: the tables that belong to cnm whole, with their chains, sets, maps and elements.
+
+A table of ours carries a comment that names its owner. Everything inside it is ours: what somebody adds by
+hand is drift. All changes of a plan go down in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reconciler.resources.resource import Key, Need, Resource
+
+
+def table_key(family: str, table: str) -> Key:
+    return Key("nft-table", "", f"{family}/{table}")
+
+
+def chain_key(family: str, table: str, chain: str) -> Key:
+    return Key("nft-chain", "", f"{family}/{table}/{chain}")
+
+
+def set_key(family: str, table: str, name: str) -> Key:
+    return Key("nft-set", "", f"{family}/{table}/{name}")
+
+
+def element_key(family: str, table: str, name: str, element: str) -> Key:
+    """``element`` is an interface name, an address or a CIDR, as nft lists it."""
+    return Key("nft-element", "", f"{family}/{table}/{name}/{element}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule: ``expr`` is the JSON of libnftables-json(5) in the very form in which nft lists it (compact,
+    keys sorted); ``comment`` says in words what it is for and is shown in plans."""
+
+    comment: str
+    expr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NftTable(Resource):
+    """A table. Its mark is its comment."""
+
+    kind: ClassVar[str] = "nft-table"
+    batch: ClassVar[str] = "nft"
+    transaction: ClassVar[bool] = True
+
+
+class _InTable(Resource):
+    """What lives in a table and goes with it."""
+
+    __slots__ = ()
+
+    def needs(self) -> Iterable[Need]:
+        family, table = self.key.name.split("/")[:2]
+        yield Need((table_key(family, table),))
+
+    def hangs_on(self) -> Iterable[Key]:
+        family, table = self.key.name.split("/")[:2]
+        yield table_key(family, table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NftChain(_InTable):
+    """A chain with all its rules in order. Base chains have ``type``, ``hook``, ``priority`` and ``policy``."""
+
+    kind: ClassVar[str] = "nft-chain"
+    batch: ClassVar[str] = "nft"
+    transaction: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, str]] = dict.fromkeys(("type", "hook", "priority"), "a base chain cannot be moved")
+
+    type: str | None = None
+    hook: str | None = None
+    priority: int | None = None
+    policy: str | None = None
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NftSet(_InTable):
+    """A set, or with ``data_type`` a map. ``type`` as in nft(8): ``ifname``, ``ipv4_addr``. Elements are resources of their own."""
+
+    kind: ClassVar[str] = "nft-set"
+    batch: ClassVar[str] = "nft"
+    transaction: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("type", "data_type", "interval"), "nft cannot change the type of a set"
+    )
+
+    type: str
+    data_type: str | None = None
+    interval: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NftElement(_InTable):
+    """One element of a set (``value`` None) or map (``value`` is a verdict like ``goto to-front`` or an address)."""
+
+    kind: ClassVar[str] = "nft-element"
+    batch: ClassVar[str] = "nft"
+    transaction: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, str]] = {"value": "an element's value is replaced, not edited"}
+
+    value: str | None = None
+
+    def needs(self) -> Iterable[Need]:
+        family, table, name = self.key.name.split("/")[:3]
+        yield Need((set_key(family, table, name),))
+
+    def hangs_on(self) -> Iterable[Key]:
+        family, table, name = self.key.name.split("/")[:3]
+        yield set_key(family, table, name)
+
+
+KINDS = (NftTable, NftChain, NftSet, NftElement)

@@ -1,0 +1,208 @@
+"""The vocabulary of all resources: what a thing on a host is, pure and without any I/O.
+
+A resource is the frozen specification of one thing that the kernel (or a daemon) holds. The same class
+describes what is wanted and what was seen. A field left ``None`` is *not managed*: never compared, never
+written. Field values are JSON-native and hashable (``str``, ``int``, ``bool``, tuples of them, nested
+frozen dataclasses), so that specs compare, hash and travel as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+from reconciler.errors import Origin
+
+Data = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """The identity of a resource; prints as ``link/@web-1/eth0``, in the host's own namespace as ``link/br0``.
+
+    A named tuple rather than a dataclass: keys are hashed and compared millions of times, and a tuple does
+    both in C. ``netns`` is the sandbox's name, ``""`` the host's own namespace.
+    """
+
+    kind: str
+    netns: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/@{self.netns}/{self.name}" if self.netns else f"{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """The inverse of ``str()``. Raises ValueError on anything else."""
+        kind, slash, rest = text.partition("/")
+        netns = ""
+        if rest.startswith("@"):
+            netns, slash, rest = rest[1:].partition("/")
+        if not (kind and slash and rest):
+            raise ValueError(f"not a resource key: {text!r} (write kind/name or kind/@sandbox/name)")
+        return cls(kind, netns, rest)
+
+
+class Need(NamedTuple):
+    """Something that must stand before this resource can: *any one* of ``keys`` does.
+
+    ``pending`` is what to tell the user when none of them is wanted or seen (a parent that is missing):
+    the resource, and all that hangs on it, then waits instead of failing. Empty: its absence is an error.
+    """
+
+    keys: tuple[Key, ...]
+    pending: str = ""
+
+
+class Claim(NamedTuple):
+    """A thing of which there is one only: ``("ifname", "web-1", "eth0")``, ``("vxlan", "", "4096:4789")``."""
+
+    space: str
+    netns: str
+    value: str
+
+
+class Impact(StrEnum):
+    """What a step costs the traffic that runs now."""
+
+    NONE = "none"
+    FLAP = "flap"
+    OUTAGE = "outage"
+
+
+class Change(NamedTuple):
+    """How one spec becomes another: in place, or (``reason`` says why) by delete and create."""
+
+    in_place: bool
+    impact: Impact = Impact.NONE
+    reason: str = ""
+
+
+class Seen(Protocol):
+    """What was observed, as an index for cascade questions."""
+
+    def get(self, key: Key) -> Resource | None:
+        """The observed resource of this key."""
+
+    def hanging_on(self, key: Key) -> Iterable[Resource]:
+        """Observed resources whose ``hangs_on()`` names ``key``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Base of all specs; see the module's text. Subclasses add fields, most of them ``| None = None``."""
+
+    key: Key
+    origin: Origin = field(default=Origin(), compare=False)
+
+    kind: ClassVar[str] = ""
+    batch: ClassVar[str] = ""  # ops of one batch name go down together, through one actuator
+    transaction: ClassVar[bool] = False  # all ops of the batch in a plan are one atomic step
+    setting: ClassVar[bool] = False  # a value on something that always stands (sysctl): set and put back, never made
+    follows: ClassVar[tuple[str, ...]] = ()  # kinds that go first where they share this one's group()
+    fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
+    flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose in-place change interrupts traffic briefly
+
+    def needs(self) -> Iterable[Need]:
+        """What must stand before this can be created, and must not be deleted before it."""
+        return ()
+
+    def hangs_on(self) -> Iterable[Key]:
+        """Keys with which the kernel silently drops this resource when *they* are deleted."""
+        return ()
+
+    def claims(self) -> Iterable[Claim]:
+        """The unique things that this resource occupies as long as it stands."""
+        return ()
+
+    def group(self) -> Key | None:
+        """What this resource is about, to order it among others (see ``follows``): an address's link."""
+        return None
+
+    def awaited(self) -> str:
+        """Not empty: cnm never makes, changes or removes this, it only builds on it; the text says what is
+        missing when it is absent (then all that needs it is pending): ``no namespace at /run/netns/x``."""
+        return ""
+
+    def made_by(self) -> Key | None:
+        """The key whose creation also brings this one into being (a veth's other end), if any."""
+        return None
+
+    def takes_along(self, seen: Seen) -> Iterable[Key]:
+        """Keys that the kernel drops together with this one when it is deleted (one step; not transitive)."""
+        return (resource.key for resource in seen.hanging_on(self.key))
+
+    def drops(self, new: Self, seen: Seen) -> Iterable[Key]:
+        """Keys that the kernel drops when this one is changed in place to ``new`` (link down: its routes)."""
+        return ()
+
+    def change_to(self, new: Self) -> Change:
+        """How this observed spec becomes ``new``. Called only when they differ in a field that ``new`` manages."""
+        changed = self.differs(new)
+        for name in changed:
+            if name in self.fixed:
+                return Change(False, Impact.OUTAGE, f"{name}: {self.fixed[name]}")
+        return Change(True, Impact.FLAP if self.flaps.intersection(changed) else Impact.NONE)
+
+    def differs(self, new: Self) -> tuple[str, ...]:
+        """Names of the fields that ``new`` manages and that are otherwise here. Nested specs count as one field."""
+        return tuple(name for name in spec_fields(type(self)) if not satisfied(getattr(self, name), getattr(new, name)))
+
+    def managed(self, new: Self) -> Self:
+        """This observed spec cut down to the fields that ``new`` manages: what a plan shows as 'before'."""
+        cut = {name: _cut(getattr(self, name), getattr(new, name)) for name in spec_fields(type(self))}
+        return replace(self, **cut)
+
+    def data(self) -> Data:
+        """The managed fields as JSON-native data; key and origin left out."""
+        return {name: _plain(value) for name in spec_fields(type(self)) if (value := getattr(self, name)) is not None}
+
+
+_SPEC_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def spec_fields(cls: type[Resource]) -> tuple[str, ...]:
+    """The names of the fields that make up a kind's spec, in declaration order."""
+    names = _SPEC_FIELDS.get(cls)
+    if names is None:
+        names = _SPEC_FIELDS[cls] = tuple(f.name for f in fields(cls) if f.name not in ("key", "origin"))
+    return names
+
+
+def satisfied(seen: Any, wanted: Any) -> bool:
+    """True when ``seen`` already is what ``wanted`` manages. Nested specs are compared field by field."""
+    if wanted is None or seen == wanted:
+        return True
+    if seen is not None and type(seen) is type(wanted) and is_dataclass(wanted):
+        return all(satisfied(getattr(seen, f.name), getattr(wanted, f.name)) for f in fields(wanted))
+    return False
+
+
+def _cut(seen: Any, wanted: Any) -> Any:
+    if wanted is None or seen is None:
+        return None
+    if type(seen) is type(wanted) and is_dataclass(wanted) and not isinstance(wanted, type):
+        cut = {f.name: _cut(getattr(seen, f.name), getattr(wanted, f.name)) for f in fields(wanted)}
+        return replace(wanted, **cut)
+    return seen
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(item) for f in fields(value) if (item := getattr(value, f.name)) is not None}
+    return value
+
+
+class Observed(NamedTuple):
+    """A resource as the host holds it.
+
+    ``owner`` is the owner that its mark (or our inventory) names; ``""`` means nobody's mark: foreign.
+    ``was`` is only set for settings: what stood before we changed it, from the inventory.
+    """
+
+    resource: Resource
+    owner: str = ""
+    was: Resource | None = None

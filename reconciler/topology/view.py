@@ -1,0 +1,167 @@
+"""The resolved picture of one node: what drivers render from. Frozen, pure, complete: every reference is
+followed, every address decided, every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Any
+
+from reconciler.errors import Origin
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Subnet = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetView:
+    """One subnet of a network. ``gateway`` is None when the network has none (isolated mode)."""
+
+    cidr: Subnet
+    gateway: Address | None
+    range: Subnet
+    auxiliary: Mapping[str, Address]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """An extra route inside a sandbox. ``via`` None: on the link itself. ``metric`` 0: the kernel's default."""
+
+    to: Subnet
+    via: Address | None
+    metric: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxView:
+    """A network stack. ``netns`` is what resource keys carry: the sandbox's own name, its container's for
+    ``stack: {container: ...}``, ``""`` for the host.
+
+    ``stack`` is one of ``netns | none | host | container | path | pid | docker``; ``target`` is the path,
+    pid or container name that goes with it. ``made`` says that cnm makes (and removes) the namespace.
+    """
+
+    name: str
+    node: str
+    stack: str
+    target: str
+    netns: str
+    made: bool
+    labels: Mapping[str, str]
+    sysctls: Mapping[str, str]  # slash form below /proc/sys: net/ipv4/ip_forward
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """One attachment of a sandbox to a network.
+
+    ``addresses`` carry the subnet's prefix length, IPv4 first. ``gateway4``/``gateway6`` is the next hop of
+    the sandbox's default route when this endpoint is its gateway of that family, else None.
+    ``local`` is False for endpoints of sandboxes on other nodes (drivers that span hosts render those as peers).
+    ``sysctls`` are per interface, relative to ``net/FAMILY/conf/IFNAME``: ``ipv4/rp_filter``.
+    """
+
+    name: str
+    network: str
+    sandbox: SandboxView
+    interface: str
+    mac: str
+    mtu: int
+    addresses: tuple[Interface, ...]
+    link_local: tuple[IPv6Interface, ...]
+    gateway4: IPv4Address | None
+    gateway6: IPv6Address | None
+    routes: tuple[RouteView, ...]
+    sysctls: Mapping[str, str]
+    aliases: tuple[str, ...]
+    labels: Mapping[str, str]
+    local: bool
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkView:
+    """A network as this node sees it. ``options`` is the validated ``Options`` model of its driver.
+
+    ``endpoints`` are all endpoints of all nodes, by name; ``sandboxes`` only matter for the networks ``host``
+    and ``none``, which exist by themselves. ``allow_from`` are the networks whose endpoints may reach this one.
+    """
+
+    name: str
+    driver: str
+    options: Any
+    subnets: tuple[SubnetView, ...]
+    mtu: int
+    internal: bool
+    labels: Mapping[str, str]
+    endpoints: tuple[EndpointView, ...]
+    allow_from: tuple[NetworkView, ...]
+    origin: Origin
+    sandboxes: tuple[SandboxView, ...] = ()
+
+    @property
+    def local(self) -> tuple[EndpointView, ...]:
+        """The endpoints on this node."""
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.local)
+
+    @property
+    def ipv4(self) -> bool:
+        return any(subnet.cidr.version == 4 for subnet in self.subnets)
+
+    @property
+    def ipv6(self) -> bool:
+        return any(subnet.cidr.version == 6 for subnet in self.subnets)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A host that the manifests name. ``addresses`` are its underlay addresses."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    labels: Mapping[str, str]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything, resolved, for ``node``. Tuples are sorted by name, so that what follows is deterministic."""
+
+    node: str
+    nodes: tuple[NodeView, ...]
+    networks: tuple[NetworkView, ...]
+    sandboxes: tuple[SandboxView, ...]  # those on this node
+
+    def network(self, name: str) -> NetworkView:
+        return next(network for network in self.networks if network.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoute:
+    """A route of the host that is not ours: what an automatic or explicit subnet must not cover."""
+
+    to: str
+    dev: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What rendering may know of the host: read once, saved in snapshots, no secrets.
+
+    ``ra_links`` are interfaces whose default route came from a router advertisement. ``uplink_mtu`` is the
+    smallest MTU of the links that carry a default route (1500 when there is none).
+    """
+
+    name: str = ""
+    owner: str = "cnm"
+    kernel: str = ""
+    capabilities: frozenset[str] = field(default=frozenset())
+    ra_links: tuple[str, ...] = ()
+    uplink_mtu: int = 1500
+    routes: tuple[HostRoute, ...] = ()
+    nameservers: tuple[str, ...] = ()
