@@ -1,0 +1,142 @@
+"""What the controller answers: plain frozen data, nothing printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from reconciler.errors import ActuationError, Origin, Problem
+from reconciler.manifest.lockfile import Lock
+from reconciler.planner.plan import Observation, Op, Plan
+from reconciler.resources.resource import Key, Resource
+from reconciler.topology.view import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How to plan. ``targets`` and ``excludes`` are globs over keys (``link/br-*``) and documents
+    (``Endpoint/web-1``). ``adopt`` True takes over unmarked objects; ``keys`` in it only those.
+    ``snapshot`` plans against a saved observation instead of this host. ``locked`` refuses to allocate."""
+
+    targets: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    adopt: bool | frozenset[Key] = False
+    allow_empty: bool = False
+    locked: bool = False
+    snapshot: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Manifests that are right: ``topology`` is what they mean on ``node``; ``lock`` is the lock file's content
+    as it would be written, ``lock_changed`` whether that differs from what is on disk at ``lock_path``."""
+
+    topology: Topology
+    desired: tuple[Resource, ...]
+    lock: Lock
+    lock_path: Path | None
+    lock_changed: bool
+    conflicts: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    root: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and what it was made of. ``validated`` is None for destroy and for a plan read from a file
+    without manifests beside it. ``seconds`` are wall-clock times per stage (load, resolve, render, observe, diff)."""
+
+    plan: Plan
+    observation: Observation
+    desired: tuple[Resource, ...] = ()
+    validated: Validated | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an execution did. ``failed`` empty and ``left`` empty: everything holds.
+
+    ``done`` are ops that succeeded, ``skipped`` those that never ran because something before them failed;
+    ``left`` are the keys (with reasons) that verification still found different.
+    """
+
+    plan: Plan
+    done: tuple[Op, ...] = ()
+    failed: tuple[ActuationError, ...] = ()
+    skipped: tuple[Op, ...] = ()
+    left: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not (self.failed or self.skipped or self.left)
+
+
+class State(StrEnum):
+    """What holds of something that a manifest asks for."""
+
+    OK = "ok"
+    MISSING = "missing"
+    DRIFTED = "drifted"
+    PENDING = "pending"
+    CONFLICT = "conflict"
+    REMOTE = "remote"  # on another node
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """One network, sandbox or endpoint. ``name`` of an endpoint is ``network/endpoint``. ``facts`` are a few
+    short things to show: addresses, interface, driver. ``reasons`` say what does not hold and why."""
+
+    kind: str
+    name: str
+    state: State
+    reasons: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin = field(default=Origin())
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``rows`` sorted by kind (Network, Sandbox, Endpoint) and name; ``surplus`` are keys of ours that no
+    manifest asks for any more."""
+
+    owner: str
+    node: str
+    rows: tuple[StatusRow, ...]
+    surplus: tuple[Key, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    partial: tuple[str, ...] = ()
+
+    @property
+    def in_sync(self) -> bool:
+        good = (State.OK, State.REMOTE)
+        return not (self.surplus or self.partial) and all(row.state in good for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of ``cnm doctor``. ``level`` is ``ok``, ``warning`` or ``error``; ``remedy`` says how to get it."""
+
+    subject: str
+    level: str
+    finding: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything known of one key: what asks for it, what the host has, what it needs and what hangs on it."""
+
+    key: Key
+    wanted: Resource | None
+    seen: Resource | None
+    owner: str
+    state: State
+    differs: tuple[str, ...] = ()
+    needs: tuple[Key, ...] = ()
+    dependents: tuple[Key, ...] = ()
+    origins: tuple[Origin, ...] = ()
