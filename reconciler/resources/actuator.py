@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from reconciler.resources.resource import Key, Observed, Resource
 
@@ -31,15 +31,11 @@ class OpView(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What became of one op. ``errno`` 0 is success; ``text`` is the kernel's or the daemon's own wording.
-
-    ``was`` is what the inventory must remember to put back later (settings only).
-    """
+    """What became of one op. ``errno`` 0 is success; ``text`` is the kernel's or the daemon's own wording."""
 
     id: str
     errno: int = 0
     text: str = ""
-    was: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

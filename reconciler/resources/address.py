@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from errno import EADDRNOTAVAIL, ENODEV
 from ipaddress import ip_address, ip_interface
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from reconciler.netlink import address as wire
+from reconciler.netlink.mark import PROTOCOL
+from reconciler.resources.actuator import OpView, Outcome, Scope
+from reconciler.resources.belief import owner_by_protocol
 from reconciler.resources.link import link_key
-from reconciler.resources.resource import Claim, Key, Need, Resource, Seen
+from reconciler.resources.requests import Requests
+from reconciler.resources.resource import Claim, Key, Need, Observed, Resource, Seen
+
+if TYPE_CHECKING:
+    from reconciler.host.host import Host
 
 
 def address_key(netns: str, dev: str, address: str) -> Key:
@@ -71,4 +80,53 @@ class Address(Resource):
                 yield other.key
 
 
+class AddressActuator:
+    """Reads and writes addresses. Those that the kernel gives by itself (loopback's, link-local ones) are left out."""
+
+    def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
+        for name in scope.netns:
+            if name not in host.open_namespaces():
+                continue
+            namespace = host.netns(name)
+            names = namespace.names()
+            for raw in namespace.rtnl.dump(wire.RTM_GETADDR, wire.dump_addresses(), wire.decode_address):
+                dev = names.get(raw.ifindex)
+                kernels = raw.protocol in (wire.IFAPROT_KERNEL_LO, wire.IFAPROT_KERNEL_LL)
+                if dev is None or dev == "lo" or kernels:
+                    continue
+                ipv6 = ":" in raw.address
+                cidr = f"{raw.address}/{raw.prefix}"
+                key = address_key(name, dev, cidr)
+                spec = Address(
+                    key=key,
+                    dev=dev,
+                    address=cidr,
+                    nodad=bool(raw.flags & wire.IFA_F_NODAD) if ipv6 else None,
+                    secondary=None if ipv6 else bool(raw.flags & wire.IFA_F_SECONDARY),
+                )
+                yield Observed(spec, owner_by_protocol(host, namespace, raw.ifindex, raw.protocol, key))
+
+    def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
+        requests = Requests(host)
+        missing: dict[str, Outcome] = {}
+        for op in ops:
+            spec = op.before if op.action == "delete" else op.after
+            assert isinstance(spec, Address)
+            netns = op.key.netns
+            index = host.netns(netns).index.get(spec.dev) if netns in host.open_namespaces() else None
+            if op.action == "delete":
+                if index is not None:
+                    gone = (EADDRNOTAVAIL, ENODEV)
+                    requests.add(netns, op.id, wire.delete_address(index, spec.address), forgive=gone)
+            elif index is None:
+                missing[op.id] = Outcome(op.id, ENODEV, f"there is no interface {spec.dev}")
+            else:
+                requests.add(netns, op.id, wire.new_address(index, spec.address, PROTOCOL, nodad=bool(spec.nodad)))
+        refused = requests.send()
+        for op in ops:
+            refusal = refused.get(op.id)
+            yield missing.get(op.id) or (Outcome(op.id, *refusal) if refusal else Outcome(op.id))
+
+
 KINDS = (Address,)
+ACTUATOR = AddressActuator()

@@ -66,6 +66,7 @@ class Link(Resource):
     fixed: ClassVar[Mapping[str, str]] = {
         "type": "an interface cannot change its kind",
         "peer": "the ends of a veth pair cannot be exchanged",
+        "maker": "the ends of a veth pair cannot be exchanged",
     }
     flaps: ClassVar[frozenset[str]] = frozenset(("mac", "master"))
 

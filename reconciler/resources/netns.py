@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from errno import EEXIST
+from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.resources.resource import Key, Resource
+from reconciler.netlink.link import add_altname, set_link
+from reconciler.netlink.mark import altname, owner_of
+from reconciler.resources.actuator import OpView, Outcome, Scope
+from reconciler.resources.resource import Key, Observed, Resource
+
+if TYPE_CHECKING:
+    from reconciler.host.host import Host
+    from reconciler.host.namespace import Namespace
+
+LO = 1  # the index of every namespace's loopback
 
 
 def netns_key(sandbox: str) -> Key:
@@ -41,8 +51,86 @@ class Netns(Resource):
             "docker": f"there is no running Docker container {what}",
         }[how]
 
-    def hangs_on(self) -> Iterable[Key]:
-        return ()
+
+class NetnsActuator:
+    """Makes, removes and reads namespaces.
+
+    A namespace is ours when the inventory says so: a mark inside proves nothing, since whoever is root in
+    there can write it. The mark on its loopback is for people, and for a crash between making a namespace and
+    noting its inode.
+    """
+
+    def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
+        """Opens every namespace in scope, and looks at its interfaces, which the readers of links, addresses
+        and routes then share. Raises ObservationError."""
+        host.root.look()
+        for name in scope.netns:
+            if not name:
+                continue
+            wanted = scope.wanted.get(netns_key(name))
+            source = wanted.source if isinstance(wanted, Netns) else "named"
+            namespace = host.find(name, source)
+            if namespace is None:
+                continue
+            namespace.look()
+            paths = [path for path, _value in wanted.sysctls or ()] if isinstance(wanted, Netns) else []
+            values = namespace.read_sysctls(paths) if paths else []
+            lo = next((link for link in namespace.links if link.ifindex == LO), None)
+            spec = Netns(
+                key=netns_key(name),
+                source=source,
+                lo=bool(lo and lo.up),
+                sysctls=tuple((path, value) for path, value in zip(paths, values, strict=True) if value is not None),
+            )
+            marked = owner_of(lo.altnames)[0] if lo else ""
+            yield Observed(spec, scope.owner if self._ours(host, namespace, source, marked) else "")
+
+    @staticmethod
+    def _ours(host: Host, namespace: Namespace, source: str, marked: str) -> bool:
+        inode = host.inventory.netns.get(namespace.name)
+        return source == "named" and (inode == namespace.inode or (inode == 0 and marked == host.owner))
+
+    def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
+        for op in ops:
+            if op.action == "create":  # intent first: a crash must not leave a namespace that nobody owns
+                host.inventory.netns.setdefault(op.key.name, 0)
+        host.inventory.save()
+        for op in ops:
+            try:
+                if op.action == "delete":
+                    host.delete(op.key.name)
+                    host.inventory.netns.pop(op.key.name, None)
+                else:
+                    self._settle(host, op, owner)
+                yield Outcome(op.id)
+            except OSError as error:
+                if op.action == "create" and host.inventory.netns.get(op.key.name) == 0:
+                    host.inventory.netns.pop(op.key.name)
+                yield Outcome(op.id, error.errno or EEXIST, error.strerror or str(error))
+        host.inventory.save()
+
+    def _settle(self, host: Host, op: OpView, owner: str) -> None:
+        """Bring one namespace to what is wanted, making it first where it is not there."""
+        spec = op.after
+        assert isinstance(spec, Netns)
+        name, sysctls = op.key.name, spec.sysctls or ()
+        known = host.inventory.netns.get(name)
+        namespace = host.find(name, "named")
+        if namespace is None:
+            namespace = host.create(name, sysctls)
+        elif op.action == "create" and known != namespace.inode:
+            raise FileExistsError(EEXIST, f"there is a network namespace {name} already")
+        else:
+            with namespace.entered():
+                for path, value in sysctls:
+                    namespace.write_sysctl_here(path, value)
+        # A namespace of ours from before may carry the mark already: EEXIST is success.
+        refused = namespace.rtnl.send([set_link(LO, up=spec.lo), add_altname(LO, altname(owner, name[:15]))])
+        if 0 in refused:
+            raise OSError(refused[0].errno, refused[0].text)
+        namespace.index.setdefault("lo", LO)
+        host.inventory.netns[name] = namespace.inode
 
 
 KINDS = (Netns,)
+ACTUATOR = NetnsActuator()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from errno import EEXIST, ENODEV, ENOENT, ESRCH
+from typing import TYPE_CHECKING, ClassVar
 
+from reconciler.netlink import route as wire
+from reconciler.netlink.mark import PROTOCOL
+from reconciler.resources.actuator import OpView, Outcome, Scope
+from reconciler.resources.belief import owner_by_protocol
 from reconciler.resources.link import link_key
 from reconciler.resources.netns import netns_key
-from reconciler.resources.resource import Key, Need, Resource
+from reconciler.resources.requests import Requests
+from reconciler.resources.resource import Key, Need, Observed, Resource, satisfied
+
+if TYPE_CHECKING:
+    from reconciler.host.host import Host
+    from reconciler.host.namespace import Namespace
 
 MAIN_TABLE = 254
 
@@ -58,4 +68,89 @@ class Route(Resource):
         return link_key(self.key.netns, self.dev) if self.dev is not None else None
 
 
+class RouteActuator:
+    """Reads and writes routes. Those that the kernel makes by itself (for an address, by router advertisement,
+    as a cache) are left out."""
+
+    def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
+        for name in scope.netns:
+            if name in host.open_namespaces():
+                yield from self._read(host, host.netns(name))
+
+    def _read(self, host: Host, namespace: Namespace) -> Iterable[Observed]:
+        names = namespace.names()
+        for raw in namespace.rtnl.dump(wire.RTM_GETROUTE, wire.dump_routes(), wire.decode_route):
+            if raw.protocol in (wire.RTPROT_KERNEL, wire.RTPROT_RA) or raw.cloned or raw.type not in _TYPES:
+                continue
+            ipv6 = ":" in raw.to
+            metric = 0 if ipv6 and raw.metric == _IPV6_METRIC else raw.metric
+            key = route_key(namespace.name, raw.to, metric, raw.table)
+            unicast = raw.type == wire.RTN_UNICAST
+            spec = Route(
+                key=key,
+                to=raw.to,
+                metric=metric,
+                table=raw.table,
+                type=wire.TYPES[raw.type],
+                dev=names.get(raw.ifindex) if unicast else None,
+                via=raw.via or None,
+                src=raw.src or None,
+                onlink=raw.onlink,
+            )
+            yield Observed(spec, owner_by_protocol(host, namespace, raw.ifindex if unicast else 0, raw.protocol, key))
+
+    def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
+        requests = Requests(host)
+        outcomes = {op.id: Outcome(op.id) for op in ops}
+        for op in ops:
+            spec = op.before if op.action == "delete" else op.after
+            assert isinstance(spec, Route)
+            netns = op.key.netns
+            index = 0
+            if spec.dev is not None:
+                here = netns in host.open_namespaces()
+                index = host.netns(netns).index.get(spec.dev, 0) if here else 0
+                if not index:
+                    if op.action != "delete":
+                        outcomes[op.id] = Outcome(op.id, ENODEV, f"there is no interface {spec.dev}")
+                    continue
+            if op.action == "delete":
+                request = wire.delete_route(
+                    spec.to, index, PROTOCOL, via=spec.via, metric=spec.metric, table=spec.table, kind=spec.type
+                )
+                requests.add(netns, op.id, request, forgive=(ESRCH, ENODEV, ENOENT))
+                continue
+            request = wire.new_route(
+                spec.to,
+                index,
+                PROTOCOL,
+                via=spec.via,
+                src=spec.src,
+                metric=spec.metric,
+                table=spec.table,
+                kind=spec.type,
+                onlink=bool(spec.onlink),
+                replace=op.action != "create",
+            )
+            requests.add(netns, op.id, request)
+        refused = requests.send()
+        taken = [op for op in ops if op.id in refused and refused[op.id].errno == EEXIST]
+        standing = {
+            seen.resource.key: seen
+            for netns in sorted({op.key.netns for op in taken})
+            for seen in self._read(host, host.netns(netns))
+        }
+        for op in taken:  # made already, by us, as wanted: a success
+            seen = standing.get(op.key)
+            if seen is not None and seen.owner == owner and satisfied(seen.resource, op.after):
+                del refused[op.id]
+        for op_id, refusal in refused.items():
+            outcomes[op_id] = Outcome(op_id, *refusal)
+        return outcomes.values()
+
+
+_TYPES = frozenset((1, 6, 7, 8))  # unicast, blackhole, unreachable, prohibit
+_IPV6_METRIC = 1024  # what the kernel makes of no metric
+
 KINDS = (Route,)
+ACTUATOR = RouteActuator()

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from errno import EIO, ENOENT, ESRCH
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from reconciler.errors import ObservationError
+from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.link import link_key
 from reconciler.resources.netns import netns_key
-from reconciler.resources.resource import Key, Need, Resource
+from reconciler.resources.resource import Key, Need, Observed, Resource
+
+if TYPE_CHECKING:
+    from reconciler.host.host import Host
+    from reconciler.host.namespace import Namespace
+
+# Writing one of these makes the kernel rewrite the per-interface values of its family, and accept_redirects
+# (inet_forward_change in net/ipv4/devinet.c, addrconf_fixup_forwarding in net/ipv6/addrconf.c).
+GLOBAL_FORWARDING = {
+    "net/ipv4/ip_forward": ("ipv4", ("forwarding",), ("net/ipv4/conf/all/accept_redirects",)),
+    "net/ipv4/conf/all/forwarding": ("ipv4", ("forwarding",), ("net/ipv4/conf/all/accept_redirects",)),
+    "net/ipv6/conf/all/forwarding": ("ipv6", ("forwarding",), ()),
+}
 
 
 def sysctl_key(netns: str, path: str) -> Key:
@@ -48,4 +63,103 @@ class Sysctl(Resource):
         return link_key(self.key.netns, self.dev) if self.dev is not None else None
 
 
+class SysctlActuator:
+    """Sets values and puts them back; what stood before is handed to the inventory with the outcome."""
+
+    def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
+        """Only the values that somebody wants or that the inventory remembers."""
+        by_netns: dict[str, list[Key]] = {}
+        for key in sorted(scope.settings):
+            if key.kind == "sysctl":
+                by_netns.setdefault(key.netns, []).append(key)
+        for netns, keys in by_netns.items():
+            if netns not in host.open_namespaces():
+                continue
+            values = host.netns(netns).read_sysctls([key.name for key in keys])
+            for key, value in zip(keys, values, strict=True):
+                if value is None:
+                    continue
+                entry = host.inventory.settings.get(str(key))
+                wanted = scope.wanted.get(key)
+                dev = wanted.dev if isinstance(wanted, Sysctl) else (entry or {}).get("dev")
+                first = wanted.first if isinstance(wanted, Sysctl) else None
+                was = Sysctl(key=key, value=str(entry["value"]), dev=dev) if entry is not None else None
+                spec = Sysctl(key=key, value=value, dev=dev, first=first)
+                yield Observed(spec, scope.owner if entry is not None else "", was)
+
+    def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
+        """What stood before is in the inventory, on disk, before anything is written."""
+        failed: dict[str, Outcome] = {}
+        for op in ops:
+            try:
+                namespace = host.netns(op.key.netns)
+                namespace.check()
+                if op.action != "delete" and str(op.key) not in host.inventory.settings:
+                    assert isinstance(op.after, Sysctl)
+                    host.inventory.settings[str(op.key)] = _remember(namespace, op.after)
+            except KeyError:
+                if op.action != "delete":
+                    failed[op.id] = Outcome(op.id, ENOENT, f"the network namespace {op.key.netns} is not there")
+            except ObservationError as error:
+                failed[op.id] = Outcome(op.id, ESRCH, str(error))
+            except OSError as error:
+                failed[op.id] = Outcome(op.id, error.errno or EIO, f"/proc/sys/{op.key.name}: {error.strerror}")
+        host.inventory.save()
+        for op in ops:
+            yield failed.get(op.id) or self._write(host, op)
+        host.inventory.save()
+
+    @staticmethod
+    def _write(host: Host, op: OpView) -> Outcome:
+        spec = op.after
+        value = spec.value if isinstance(spec, Sysctl) else None
+        try:
+            if op.action != "delete":
+                host.netns(op.key.netns).write_sysctl(op.key.name, value or "")
+                return Outcome(op.id)
+            entry = host.inventory.settings.get(str(op.key), {})
+            if op.key.netns in host.open_namespaces():
+                _restore(host.netns(op.key.netns), op.key.name, value, entry)
+            host.inventory.settings.pop(str(op.key), None)
+            return Outcome(op.id)
+        except OSError as error:
+            return Outcome(op.id, error.errno or EIO, f"/proc/sys/{op.key.name}: {error.strerror}")
+
+
+def _remember(namespace: Namespace, spec: Sysctl) -> dict[str, Any]:
+    """What stands before we write: the value, and all that the kernel will change along with it."""
+    (value,) = namespace.read_sysctls([spec.key.name])
+    if value is None:
+        raise OSError(ENOENT, "there is no such sysctl")
+    was: dict[str, Any] = {"value": value}
+    if spec.dev is not None:
+        was["dev"] = spec.dev
+    if spec.key.name in GLOBAL_FORWARDING:
+        family, per_interface, more = GLOBAL_FORWARDING[spec.key.name]
+        paths = [
+            f"net/{family}/conf/{name}/{item}"
+            for name in namespace.interfaces_with_sysctls(family)
+            if name != "all"
+            for item in per_interface
+        ]
+        paths += more
+        values = namespace.read_sysctls(paths)
+        was["along"] = {path: value for path, value in zip(paths, values, strict=True) if value is not None}
+    return was
+
+
+def _restore(namespace: Namespace, path: str, value: str | None, entry: dict[str, Any]) -> None:
+    """Put back the value and what went along with it; what is gone meanwhile needs no putting back."""
+    along = entry.get("along", {})
+    if value is not None:
+        (now,) = namespace.read_sysctls([path])
+        if now is not None and now != value:
+            namespace.write_sysctl(path, value)
+    paths = sorted(along)
+    for name, now in zip(paths, namespace.read_sysctls(paths), strict=True):
+        if now is not None and now != along[name]:
+            namespace.write_sysctl(name, along[name])
+
+
 KINDS = (Sysctl,)
+ACTUATOR = SysctlActuator()

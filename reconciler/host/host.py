@@ -1,0 +1,204 @@
+"""This machine, as far as cnm touches it: namespaces, nftables, the inventory. The only door to the kernel."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from reconciler.errors import ObservationError
+from reconciler.host import libc
+from reconciler.host.docker import container_pid
+from reconciler.host.inventory import Inventory, host_identity
+from reconciler.host.namespace import Namespace
+from reconciler.host.nft import Nft
+
+NETNS_FOLDER = Path("/run/netns")  # where iproute2 looks
+STATE_FOLDER = Path("/run/cnm")
+OWN_NAMESPACE = "/proc/thread-self/ns/net"
+NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
+
+
+class Host:
+    """The host is the network namespace in which this object is made. Keep one open as long as you work:
+    namespaces and sockets are opened once and kept. Not for use by two threads at once."""
+
+    def __init__(self, *, owner: str = "cnm", state_dir: Path | None = None) -> None:
+        self.owner = owner
+        self.state_dir = state_dir or STATE_FOLDER
+        self._home = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        self.root = Namespace("", self._home, self._home)
+        self._namespaces: dict[str, Namespace] = {"": self.root}
+        self.nft = Nft()
+        self.identity = host_identity()
+        self.inventory = Inventory.load(self.state_dir, owner, self.identity)
+        self.next_group = 0
+        _raise_file_limit()
+
+    def close(self) -> None:
+        for namespace in self._namespaces.values():
+            namespace.close()
+        self._namespaces.clear()
+        os.close(self._home)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def netns(self, name: str) -> Namespace:
+        """The open namespace of a sandbox (``""``: the host's). Raises KeyError when it was not found yet."""
+        return self._namespaces[name]
+
+    def open_namespaces(self) -> tuple[str, ...]:
+        return tuple(self._namespaces)
+
+    def find(self, name: str, source: str) -> Namespace | None:
+        """Open a sandbox's namespace by where it is (``named``, ``path:/x``, ``pid:1``, ``docker:web``); None
+        when it is not there. What was opened stays open, and is looked at again only by its identity.
+
+        Raises ObservationError when it is the host's own namespace: that is only for ``stack: host``.
+        """
+        namespace = self._namespaces.get(name)
+        if namespace is not None and self._still(namespace, source):
+            return namespace
+        self.forget(name)
+        namespace = self._open(name, source)
+        if namespace is None:
+            return None
+        if namespace.inode in (self.root.inode, _first_namespace()):
+            namespace.close()
+            raise ObservationError(
+                f"sandbox {name}: {source} is the host's own network namespace; write 'stack: host' if you mean it"
+            )
+        self._namespaces[name] = namespace
+        return namespace
+
+    def _still(self, namespace: Namespace, source: str) -> bool:
+        try:
+            if source == "named" or source.startswith("path:"):
+                path = self._path(namespace.name, source)
+                return os.stat(path).st_ino == namespace.inode  # noqa: PTH116 - nsfs inode, one call
+            namespace.check()
+        except (OSError, ObservationError):
+            return False
+        return True
+
+    @staticmethod
+    def _path(name: str, source: str) -> str:
+        return f"{NETNS_FOLDER}/{name}" if source == "named" else source.removeprefix("path:")
+
+    def _open(self, name: str, source: str) -> Namespace | None:
+        how, _, what = source.partition(":")
+        pid, pidfd = 0, -1
+        if how in ("pid", "docker"):
+            pid = int(what) if how == "pid" else container_pid(what)
+            if not pid:
+                return None
+            try:
+                pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                return None
+            path = f"/proc/{pid}/ns/net"
+        else:
+            path = self._path(name, source)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+            if pidfd >= 0:
+                os.close(pidfd)
+            return None
+        except OSError as error:
+            if pidfd >= 0:
+                os.close(pidfd)
+            raise ObservationError(f"sandbox {name}: {path}: {error.strerror}") from None
+        if not _is_namespace(fd):
+            os.close(fd)
+            if source == "named":
+                return None  # the empty file that a dead namespace leaves behind, or a foreign file: create() decides
+            raise ObservationError(f"sandbox {name}: {path} is not a network namespace")
+        return Namespace(name, fd, self._home, pid=pid, pidfd=pidfd)
+
+    def create(self, name: str, sysctls: Iterable[tuple[str, str]] = ()) -> Namespace:
+        """Make a named network namespace, as ``ip netns add`` does, with these sysctls from its first moment.
+        Raises OSError; FileExistsError when the name is taken."""
+        self._share_folder()
+        path = NETNS_FOLDER / name
+        with suppress(FileNotFoundError):
+            if not os.path.ismount(path) and path.stat().st_size == 0 and self.inventory.netns.get(name) is not None:
+                path.unlink()  # what is left of one of ours that was killed half-made
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+        try:
+            libc.unshare()
+            try:
+                libc.mount(OWN_NAMESPACE, str(path), libc.MS_BIND)
+                fd = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+                namespace = Namespace(name, fd, self._home)
+                namespace.settle(sysctls)
+            finally:
+                libc.setns(self._home)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        self._namespaces[name] = namespace
+        return namespace
+
+    def _share_folder(self) -> None:
+        """/run/netns must be a shared mount, or namespaces made here stay invisible to other mount namespaces
+        (and theirs cannot be removed): iproute2 does the same."""
+        if getattr(self, "_shared", False):
+            return
+        NETNS_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            libc.mount("", str(NETNS_FOLDER), libc.MS_SHARED | libc.MS_REC)
+        except OSError:  # not a mount point yet
+            libc.mount(str(NETNS_FOLDER), str(NETNS_FOLDER), libc.MS_BIND | libc.MS_REC)
+            libc.mount("", str(NETNS_FOLDER), libc.MS_SHARED | libc.MS_REC)
+        self._shared = True
+
+    def delete(self, name: str) -> None:
+        """Remove a named namespace; absent is success. It dies when the last process in it ends. Raises OSError."""
+        self.forget(name)
+        path = NETNS_FOLDER / name
+        with suppress(FileNotFoundError):
+            with suppress(OSError):  # EINVAL: no mount, only its empty file
+                libc.unmount(str(path))
+            path.unlink()
+
+    def forget(self, name: str) -> None:
+        """Close a sandbox's namespace and its socket."""
+        namespace = self._namespaces.pop(name, None)
+        if namespace is not None:
+            namespace.close()
+
+
+def _is_namespace(fd: int) -> bool:
+    """True for a network namespace, asked of the kernel (ioctl_ns(2))."""
+    try:
+        return fcntl.ioctl(fd, NS_GET_NSTYPE) == libc.CLONE_NEWNET
+    except OSError:
+        return False
+
+
+def _first_namespace() -> int:
+    """The inode of the first process's namespace; 0 when we may not look."""
+    try:
+        return os.stat("/proc/1/ns/net").st_ino  # noqa: PTH116 - a magic link
+    except OSError:
+        return 0
+
+
+def _raise_file_limit() -> None:
+    """A sandbox costs two descriptors: its namespace and its socket."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

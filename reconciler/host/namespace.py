@@ -1,0 +1,136 @@
+"""One network namespace, held open: its file descriptor, its sockets, its interfaces' indices, its sysctls."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from reconciler.errors import ObservationError
+from reconciler.host import libc
+from reconciler.host.rtnl import Rtnl
+from reconciler.netlink.link import RTM_GETLINK, RawLink, decode_link, dump_links
+
+PROC_SYS = "/proc/sys/"
+
+
+class Namespace:
+    """A handle that survives renames and unmounts of the name it was opened by.
+
+    ``links`` are its interfaces as of the last :meth:`look`; ``index`` maps their names to indices, and whoever
+    makes or removes one keeps it up to date. ``owners`` maps indices to the owner whose mark was believed.
+    ``pidfd`` is set when the namespace was found through a process: that process must still be the one it was,
+    and still be in here, whenever we write (:meth:`check`).
+    """
+
+    __slots__ = ("_home", "_rtnl", "fd", "index", "inode", "links", "name", "owners", "pid", "pidfd")
+
+    def __init__(self, name: str, fd: int, home: int, *, pid: int = 0, pidfd: int = -1) -> None:
+        self.name = name
+        self.fd = fd
+        self.inode = os.fstat(fd).st_ino
+        self.pid = pid
+        self.pidfd = pidfd
+        self.index: dict[str, int] = {}
+        self.links: list[RawLink] = []
+        self.owners: dict[int, str] = {}
+        self._home = home
+        self._rtnl: Rtnl | None = None
+
+    def close(self) -> None:
+        if self._rtnl is not None:
+            self._rtnl.close()
+        if self.fd != self._home:
+            os.close(self.fd)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+    @property
+    def rtnl(self) -> Rtnl:
+        """The namespace's own socket, opened on first use and kept."""
+        if self._rtnl is None:
+            with self.entered():
+                self._rtnl = Rtnl()
+        return self._rtnl
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The calling thread is inside for the length of the block."""
+        if self.fd == self._home:
+            yield
+            return
+        libc.setns(self.fd)
+        try:
+            yield
+        finally:
+            libc.setns(self._home)
+
+    def look(self) -> None:
+        """Read the interfaces afresh. Raises ObservationError."""
+        self.links = self.rtnl.dump(RTM_GETLINK, dump_links(), decode_link)
+        self.index = {link.name: link.ifindex for link in self.links}
+        self.owners = {}
+
+    def names(self) -> dict[int, str]:
+        """Index to name."""
+        return {index: name for name, index in self.index.items()}
+
+    def check(self) -> None:
+        """Raise ObservationError when the process that led here is gone or has moved to another namespace."""
+        if self.pidfd < 0:
+            return
+        ended = select.select([self.pidfd], [], [], 0)[0]
+        inode = 0
+        if not ended:
+            with suppress(OSError):
+                inode = os.stat(f"/proc/{self.pid}/ns/net").st_ino  # noqa: PTH116 - a magic link, not a path
+        if inode != self.inode:
+            raise ObservationError(f"sandbox {self.name}: process {self.pid} is gone or has changed its namespace")
+
+    def read_sysctls(self, paths: tuple[str, ...] | list[str]) -> list[str | None]:
+        """Values of sysctls (paths below /proc/sys); None for those that do not exist. One visit for all."""
+        values: list[str | None] = []
+        with self.entered():
+            for path in paths:
+                try:
+                    fd = os.open(PROC_SYS + path, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    values.append(None)
+                    continue
+                try:
+                    values.append(" ".join(os.read(fd, 4096).decode("utf-8", "replace").split()))
+                except OSError as error:
+                    if error.errno not in (errno.EINVAL, errno.EIO):  # stable_secret before it is set
+                        raise
+                    values.append(None)
+                finally:
+                    os.close(fd)
+        return values
+
+    def settle(self, sysctls: Iterable[tuple[str, str]]) -> None:
+        """For a namespace that the calling thread just made and is still in: open its socket, set its sysctls."""
+        self._rtnl = Rtnl()
+        for path, value in sysctls:
+            self.write_sysctl_here(path, value)
+
+    def write_sysctl(self, path: str, value: str) -> None:
+        """Write one sysctl. Raises OSError with the kernel's reason."""
+        with self.entered():
+            self.write_sysctl_here(path, value)
+
+    @staticmethod
+    def write_sysctl_here(path: str, value: str) -> None:
+        """The same, for callers that are inside already."""
+        fd = os.open(PROC_SYS + path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+
+    def interfaces_with_sysctls(self, family: str) -> tuple[str, ...]:
+        """Names below net/FAMILY/conf: interfaces, ``all`` and ``default``."""
+        with self.entered():
+            return tuple(sorted(entry.name for entry in Path(f"{PROC_SYS}net/{family}/conf").iterdir()))

@@ -1,0 +1,73 @@
+"""nftables through nft(8): JSON in, JSON out, one process a transaction."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.errors import ObservationError
+
+Statement = Mapping[str, Any]
+
+_MISSING = "nft is not installed (Debian: apt-get install nftables)"
+
+
+class Nft:
+    """Speaks to the nftables of the namespace that the process is in."""
+
+    def __init__(self) -> None:
+        self._program = shutil.which("nft") or next(
+            (path for path in ("/usr/sbin/nft", "/sbin/nft") if shutil.which(path)), ""
+        )
+
+    @property
+    def installed(self) -> bool:
+        return bool(self._program)
+
+    def tables(self) -> list[dict[str, Any]]:
+        """All tables: {"family", "name", "handle", "comment"?}. Raises ObservationError."""
+        return [item["table"] for item in self._list("tables") if "table" in item]
+
+    def table(self, family: str, name: str) -> list[dict[str, Any]]:
+        """Everything in one table, as libnftables-json(5) objects; empty when it does not exist."""
+        try:
+            return self._list("table", family, name)
+        except ObservationError as error:
+            if "No such file or directory" in str(error):
+                return []
+            raise
+
+    def _list(self, *what: str) -> list[dict[str, Any]]:
+        if not self._program:
+            return []
+        done = subprocess.run(  # noqa: S603 - a fixed program, arguments are names of our own
+            [self._program, "-j", "list", *what], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ObservationError(f"nft list {' '.join(what)}: {done.stderr.strip() or done.returncode}")
+        try:
+            objects: list[dict[str, Any]] = json.loads(done.stdout)["nftables"]
+        except (ValueError, KeyError) as error:
+            raise ObservationError(f"nft list {' '.join(what)}: not the JSON that was expected ({error})") from None
+        return objects
+
+    def run(self, statements: Sequence[Statement]) -> str:
+        """One transaction: all of it happens, or nothing. Returns "" or nft's words of refusal."""
+        if not self._program:
+            return _MISSING
+        script = json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *statements]})
+        done = subprocess.run(  # noqa: S603 - a fixed program
+            [self._program, "-j", "-f", "-"], input=script, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            return _reason(done.stderr) or f"nft ended with {done.returncode}"
+        return ""
+
+
+def _reason(stderr: str) -> str:
+    """The lines of nft's complaint that say something; it echoes the whole script otherwise."""
+    lines = [line.strip() for line in stderr.splitlines()]
+    return "; ".join(line for line in lines if "rror" in line)[:1000] or stderr.strip()[:1000]

@@ -1,0 +1,160 @@
+"""A routing netlink socket in one network namespace: dumps, and many requests in one send."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from reconciler.errors import ObservationError
+from reconciler.netlink.wire import (
+    ERROR,
+    HEADER,
+    NLM_F_ACK_TLVS,
+    NLM_F_CAPPED,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSGERR_ATTR_MSG,
+    Refusal,
+    attributes,
+    string,
+)
+from reconciler.netlink.wire import concatenate as concatenate_requests
+
+T = TypeVar("T")
+
+NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
+SOL_NETLINK = 270
+SO_RCVBUFFORCE = 33
+
+# The kernel fills a dump's datagram up to the largest buffer it ever saw offered, 32 KiB at most.
+_buffer = bytearray(65536)
+_CHUNK = 200  # requests a send: past this the kernel's own work is all that is left to win
+_DUMP_TRIES = 10
+_MOST = 1_000_000  # objects of one kind in one namespace; a sandbox's root must not be able to exhaust us
+
+
+class Rtnl:
+    """One NETLINK_ROUTE socket. It belongs to the namespace in which it was opened, for ever, wherever the
+    process goes. Not for use by two threads at once."""
+
+    __slots__ = ("_sequence", "_socket")
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
+            self._socket.setsockopt(SOL_NETLINK, option, 1)
+        self._sequence = 1
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def dump(self, kind: int, body: bytes, decode: Callable[[bytearray, int, int], T | None]) -> list[T]:
+        """All objects of a kind. A dump that the kernel marks as interrupted is not the truth: read again.
+
+        Raises ObservationError when it is interrupted time after time, or when there are too many objects.
+        """
+        for _ in range(_DUMP_TRIES):
+            found = self._dump_once(kind, body, decode)
+            if found is not None:
+                return found
+        raise ObservationError("the kernel's tables changed faster than they could be read; try again")
+
+    def _dump_once(self, kind: int, body: bytes, decode: Callable[[bytearray, int, int], T | None]) -> list[T] | None:
+        self._sequence += 1
+        sequence = self._sequence
+        self._socket.send(HEADER.pack(16 + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + body)
+        found: list[T] = []
+        interrupted = False
+        buffer, unpack = _buffer, HEADER.unpack_from
+        while True:
+            try:
+                size = self._socket.recv_into(buffer)
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    self._drain()
+                    return None
+                raise
+            offset = 0
+            while offset + 16 <= size:
+                length, answer, flags, number, _port = unpack(buffer, offset)
+                if length < 16:
+                    break
+                if number == sequence:
+                    interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                    if answer == NLMSG_DONE:
+                        return None if interrupted else found
+                    if answer == NLMSG_ERROR:
+                        code = -ERROR.unpack_from(buffer, offset + 16)[0]
+                        if code == errno.EINTR:
+                            return None
+                        raise ObservationError(f"the kernel refused to list: {os.strerror(code)} (errno {code})")
+                    item = decode(buffer, offset + 16, offset + length)
+                    if item is not None:
+                        found.append(item)
+                offset += (length + 3) & ~3
+            if len(found) > _MOST:
+                raise ObservationError(f"more than {_MOST:,} objects of one kind in one namespace")
+
+    def _drain(self) -> None:
+        self._socket.setblocking(False)
+        try:
+            while self._socket.recv_into(_buffer):
+                pass
+        except BlockingIOError:
+            pass
+        finally:
+            self._socket.setblocking(True)
+
+    def send(self, requests: Sequence[bytes]) -> dict[int, Refusal]:
+        """Send requests in order; returns the refused ones by their position. The kernel works through all of
+        them, also past a refusal. When this returns, all are done."""
+        refused: dict[int, Refusal] = {}
+        for start in range(0, len(requests), _CHUNK):
+            chunk = requests[start : start + _CHUNK]
+            first = self._sequence + 1
+            self._sequence += len(chunk)
+            try:
+                self._socket.send(concatenate_requests(chunk, first))
+            except OSError as error:  # the whole datagram was refused: nothing of it was looked at
+                refusal = Refusal(error.errno or errno.EIO, f"netlink: {error.strerror}")
+                refused.update((start + number, refusal) for number in range(len(chunk)))
+                continue
+            self._collect(first, len(chunk), start, refused)
+        return refused
+
+    def _collect(self, first: int, count: int, start: int, refused: dict[int, Refusal]) -> None:
+        last = first + count - 1
+        while True:
+            size = self._socket.recv_into(_buffer)
+            offset = 0
+            while offset + 16 <= size:
+                length, answer, flags, number, _port = HEADER.unpack_from(_buffer, offset)
+                if length < 16:
+                    break
+                if answer == NLMSG_ERROR and first <= number <= last:
+                    code = -ERROR.unpack_from(_buffer, offset + 16)[0]
+                    if code:
+                        refused[start + number - first] = Refusal(code, _words(offset, length, flags, code))
+                    if number == last:
+                        return
+                offset += (length + 3) & ~3
+
+
+def _words(offset: int, length: int, flags: int, code: int) -> str:
+    """The kernel's own wording of a refusal (extended acknowledgement), or strerror."""
+    words = ""
+    if flags & NLM_F_ACK_TLVS:
+        start = offset + 16 + 4 + 16  # past errno and the echoed header
+        if not flags & NLM_F_CAPPED:
+            start += HEADER.unpack_from(_buffer, offset + 20)[0] - 16
+        for kind, low, high in attributes(_buffer, start, offset + length):
+            if kind == NLMSGERR_ATTR_MSG:
+                words = string(_buffer, low, high)
+    return f"{words} ({os.strerror(code)})" if words else os.strerror(code)

@@ -1,0 +1,189 @@
+"""RTM_*LINK messages (include/uapi/linux/if_link.h)."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from reconciler.netlink.wire import (
+    ATTRIBUTE,
+    NLA_TYPE_MASK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    U32,
+    attribute,
+    attributes,
+    message,
+    nested,
+    string,
+    text,
+    u8,
+    u32,
+)
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_NEWLINKPROP, RTM_DELLINKPROP = 16, 17, 18, 19, 108, 109
+IFF_UP = 0x1
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 5, 10, 13, 18
+IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 26, 27, 28, 29, 37
+IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+IFLA_INET6_ADDR_GEN_MODE = 8
+VETH_INFO_PEER = 1
+AF_INET6 = 10
+RTEXT_FILTER_SKIP_STATS = 8
+ADDR_GEN_MODES = {0: "eui64", 1: "none", 2: "stable-privacy", 3: "random"}
+
+_IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, change mask
+
+
+class RawLink(NamedTuple):
+    """One interface as the kernel tells it. ``data`` and ``port`` are the undecoded IFLA_INFO_DATA and
+    IFLA_INFO_SLAVE_DATA; ``link`` is the index of the parent or peer, in namespace ``netnsid`` (-1: this one)."""
+
+    ifindex: int
+    name: str
+    up: bool
+    kind: str
+    mtu: int
+    mac: str
+    master: int
+    link: int
+    netnsid: int
+    txqlen: int
+    group: int
+    addr_gen: str
+    altnames: tuple[str, ...]
+    data: bytes
+    port_kind: str
+    port: bytes
+
+
+def dump_links() -> bytes:
+    """The body of a dump request: all interfaces, without statistics."""
+    return _IFINFOMSG.pack(0, 0, 0, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+
+
+def decode_link(buffer: bytearray, start: int, end: int) -> RawLink:
+    """One RTM_NEWLINK payload. Written out in one loop because it runs once per link per look."""
+    _family, _type, index, flags, _change = _IFINFOMSG.unpack_from(buffer, start)
+    name = kind = mac = addr_gen = port_kind = ""
+    mtu = master = link = txqlen = group = 0
+    netnsid = -1
+    data = port = b""
+    altnames: tuple[str, ...] = ()
+    unpack, u32_at = ATTRIBUTE.unpack_from, U32.unpack_from
+    offset = start + 16
+    while offset + 4 <= end:
+        length, attr = unpack(buffer, offset)
+        if length < 4:
+            break
+        attr &= NLA_TYPE_MASK
+        at = offset + 4
+        if attr == IFLA_IFNAME:
+            name = string(buffer, at, offset + length)
+        elif attr == IFLA_MTU:
+            mtu = u32_at(buffer, at)[0]
+        elif attr == IFLA_ADDRESS:
+            mac = buffer[at : offset + length].hex(":")
+        elif attr == IFLA_MASTER:
+            master = u32_at(buffer, at)[0]
+        elif attr == IFLA_LINK:
+            link = u32_at(buffer, at)[0]
+        elif attr == IFLA_TXQLEN:
+            txqlen = u32_at(buffer, at)[0]
+        elif attr == IFLA_GROUP:
+            group = u32_at(buffer, at)[0]
+        elif attr == IFLA_LINK_NETNSID:
+            netnsid = int.from_bytes(buffer[at : at + 4], "little", signed=True)
+        elif attr == IFLA_LINKINFO:
+            for info, first, last in attributes(buffer, at, offset + length):
+                if info == IFLA_INFO_KIND:
+                    kind = string(buffer, first, last)
+                elif info == IFLA_INFO_DATA:
+                    data = bytes(buffer[first:last])
+                elif info == IFLA_INFO_SLAVE_KIND:
+                    port_kind = string(buffer, first, last)
+                elif info == IFLA_INFO_SLAVE_DATA:
+                    port = bytes(buffer[first:last])
+        elif attr == IFLA_AF_SPEC:
+            for family, first, last in attributes(buffer, at, offset + length):
+                if family == AF_INET6:
+                    for item, low, _high in attributes(buffer, first, last):
+                        if item == IFLA_INET6_ADDR_GEN_MODE:
+                            addr_gen = ADDR_GEN_MODES.get(buffer[low], "")
+        elif attr == IFLA_PROP_LIST:
+            altnames = tuple(
+                string(buffer, first, last)
+                for item, first, last in attributes(buffer, at, offset + length)
+                if item == IFLA_ALT_IFNAME
+            )
+        offset += (length + 3) & ~3
+    up = bool(flags & IFF_UP)
+    return RawLink(
+        index, name, up, kind, mtu, mac, master, link, netnsid, txqlen, group, addr_gen, altnames, data, port_kind, port
+    )
+
+
+def new_link(index: int, name: str, kind: str, *body: bytes, up: bool = False, data: bytes = b"") -> bytes:
+    """Create an interface of ``kind`` under an index of our own choice (free, or the kernel says EBUSY)."""
+    flags = IFF_UP if up else 0
+    info = [text(IFLA_INFO_KIND, kind)]
+    if data:
+        info.append(nested(IFLA_INFO_DATA, data))
+    return message(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        _IFINFOMSG.pack(0, 0, index, flags, flags),
+        text(IFLA_IFNAME, name),
+        *body,
+        nested(IFLA_LINKINFO, *info),
+    )
+
+
+def veth_peer(index: int, name: str, netns_fd: int, *body: bytes) -> bytes:
+    """The IFLA_INFO_DATA of a veth: its other end, made straight in the namespace of ``netns_fd``. It cannot be
+    up from the start (the kernel answers ENOTCONN)."""
+    return attribute(
+        VETH_INFO_PEER,
+        b"".join((_IFINFOMSG.pack(0, 0, index, 0, 0), text(IFLA_IFNAME, name), u32(IFLA_NET_NS_FD, netns_fd), *body)),
+    )
+
+
+def set_link(index: int, *body: bytes, up: bool | None = None) -> bytes:
+    """Change an interface in place. RTM_NEWLINK without NLM_F_CREATE, since RTM_SETLINK takes no IFLA_LINKINFO."""
+    flags, change = (IFF_UP if up else 0), (0 if up is None else IFF_UP)
+    return message(RTM_NEWLINK, 0, _IFINFOMSG.pack(0, 0, index, flags, change), *body)
+
+
+def delete_link(index: int) -> bytes:
+    return message(RTM_DELLINK, 0, _IFINFOMSG.pack(0, 0, index, 0, 0))
+
+
+def delete_group(group: int) -> bytes:
+    """Delete all interfaces of a group in one go: one wait for RCU, not one a link."""
+    return message(RTM_DELLINK, 0, _IFINFOMSG.pack(0, 0, 0, 0, 0), u32(IFLA_GROUP, group))
+
+
+def add_altname(index: int, altname: str) -> bytes:
+    properties = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, altname))
+    return message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, _IFINFOMSG.pack(0, 0, index, 0, 0), properties)
+
+
+def ipv6_addr_gen(mode: str) -> bytes:
+    """Whether the kernel makes a link-local address by itself: ``none`` or ``eui64``."""
+    number = next(number for number, name in ADDR_GEN_MODES.items() if name == mode)
+    return nested(IFLA_AF_SPEC, nested(AF_INET6, u8(IFLA_INET6_ADDR_GEN_MODE, number)))
+
+
+def bridge_port(data: bytes) -> bytes:
+    """IFLA_LINKINFO for a bridge port; ``data`` are IFLA_BRPORT_* attributes."""
+    return nested(IFLA_LINKINFO, text(IFLA_INFO_SLAVE_KIND, "bridge"), nested(IFLA_INFO_SLAVE_DATA, data))
+
+
+def link_info(kind: str, data: bytes) -> bytes:
+    """IFLA_LINKINFO to change what only this kind of interface has."""
+    return nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, data))
+
+
+def mac_bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))

@@ -1,0 +1,355 @@
+"""What reads interfaces, and makes, changes and removes them, many in one send."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
+from errno import EBUSY, EEXIST, EINVAL, ENODEV
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reconciler.netlink import link as wire
+from reconciler.netlink import table
+from reconciler.netlink.mark import altname, owner_of
+from reconciler.netlink.wire import Refusal, attribute, u32
+from reconciler.resources.actuator import OpView, Outcome, Scope
+from reconciler.resources.link import Bridge, BridgePort, Link, Peer, link_key
+from reconciler.resources.requests import Requests
+from reconciler.resources.resource import Key, Observed, satisfied
+
+if TYPE_CHECKING:
+    from reconciler.host.host import Host
+    from reconciler.host.namespace import Namespace
+T = TypeVar("T")
+
+# Indices that we choose start here in the host's namespace, far above those that the kernel gives out in
+# turn, so that two programs making interfaces at once do not take each other's number.
+FIRST_INDEX = 1 << 20
+_GROUP_WORTHWHILE = 3  # below this many deletions, finding a free group costs more than it saves
+
+
+class LinkActuator:
+    """Interfaces of all kinds. Expects the namespaces in scope to have been looked at."""
+
+    def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
+        """Every interface but loopback. A mark inside a namespace that is not ours counts only when the
+        inventory knows the key as well."""
+        ends = _VethEnds(host, scope.netns)
+        for name in scope.netns:
+            try:
+                namespace = host.netns(name)
+            except KeyError:
+                continue
+            names = namespace.names()
+            trusted = not name or name in host.inventory.netns
+            for raw in namespace.links:
+                if raw.name == "lo":
+                    continue
+                key = link_key(name, raw.name)
+                owner = owner_of(raw.altnames)[0]
+                if owner and not trusted and str(key) not in host.inventory.made:
+                    owner = ""
+                if owner:
+                    namespace.owners[raw.ifindex] = owner
+                wanted = scope.wanted.get(key)
+                yield Observed(_link(name, raw, names, ends, bool(owner) or wanted is not None), owner)
+
+    def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
+        outcomes: dict[str, Outcome] = {op.id: Outcome(op.id) for op in ops}
+        deletes = [op for op in ops if op.action == "delete"]
+        creates = [op for op in ops if op.action == "create"]
+        changes = [op for op in ops if op.action in ("update", "adopt")]
+        requests = Requests(host)
+        if deletes:
+            outcomes |= {outcome.id: outcome for outcome in _delete(host, deletes)}
+        if creates:
+            outcomes |= {outcome.id: outcome for outcome in _create(host, creates, owner)}
+        for op in changes:
+            _change(host, requests, op, owner)
+        for op_id, refusal in requests.send().items():
+            outcomes[op_id] = Outcome(op_id, refusal.errno, refusal.text)
+        return outcomes.values()
+
+
+class _VethEnds:
+    """Finds the other end of a veth pair: each end tells the index of the other, in another namespace."""
+
+    def __init__(self, host: Host, scope: Sequence[str]) -> None:
+        self._found: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        for name in scope:
+            if name not in host.open_namespaces():
+                continue
+            for raw in host.netns(name).links:
+                if raw.kind == "veth":
+                    self._found.setdefault((raw.ifindex, raw.link), []).append((name, raw.name))
+
+    def other(self, netns: str, raw: wire.RawLink) -> tuple[str, str] | None:
+        """(namespace, interface name) of the other end, when it is in a namespace that was looked at."""
+        # Both ends of one pair are in different namespaces unless netnsid says otherwise (-1: the same).
+        for candidate in self._found.get((raw.link, raw.ifindex), ()):
+            if (candidate[0] == netns) == (raw.netnsid == -1):
+                return candidate
+        return None
+
+
+def _link(netns: str, raw: wire.RawLink, names: dict[int, str], ends: _VethEnds, details: bool) -> Link:
+    peer: Peer | None = None
+    maker: Key | None = None
+    if raw.kind == "veth" and details:
+        other = ends.other(netns, raw)
+        if netns:
+            maker = link_key(*other) if other is not None and other[0] == "" else None
+        else:
+            peer = Peer(netns=other[0], name=other[1]) if other is not None else Peer(netns="?", name="?")
+    bridge = port = None
+    if details and raw.kind == "bridge":
+        bridge = _decoded(Bridge, table.BRIDGE, raw.data)
+    if details and raw.port_kind == "bridge":
+        port = _decoded(BridgePort, table.BRIDGE_PORT, raw.port)
+    return Link(
+        key=link_key(netns, raw.name),
+        type=raw.kind,
+        up=raw.up,
+        mtu=raw.mtu,
+        mac=raw.mac,
+        master=names.get(raw.master, "?") if raw.master else "",
+        addr_gen=raw.addr_gen or None,
+        txqlen=raw.txqlen,
+        peer=peer,
+        maker=maker,
+        bridge=bridge,
+        port=port,
+    )
+
+
+def _decoded(spec: Callable[..., T], known: table.Table, data: bytes) -> T:
+    """A nested spec from its attributes."""
+    return spec(**table.decode(known, data))
+
+
+def _info(spec: Any, known: table.Table) -> bytes:
+    """IFLA_INFO_DATA or IFLA_INFO_SLAVE_DATA of a nested spec."""
+    return table.encode(known, {f.name: getattr(spec, f.name) for f in fields(spec)})
+
+
+def _common(namespace: Namespace, spec: Link, *, master: bool = True) -> list[bytes]:
+    """Attributes that creation and change share."""
+    body = []
+    if spec.mtu is not None:
+        body.append(u32(wire.IFLA_MTU, spec.mtu))
+    if spec.mac is not None:
+        body.append(attribute(wire.IFLA_ADDRESS, wire.mac_bytes(spec.mac)))
+    if spec.txqlen is not None:
+        body.append(u32(wire.IFLA_TXQLEN, spec.txqlen))
+    if master and spec.master is not None:
+        body.append(u32(wire.IFLA_MASTER, namespace.index.get(spec.master, 0) if spec.master else 0))
+    return body
+
+
+def _finish(index: int, spec: Link, owner: str) -> Iterator[bytes]:
+    """What creation cannot carry: the mark first, the state last, so that an interface comes up as it shall stay."""
+    yield wire.add_altname(index, altname(owner, spec.key.name))
+    if spec.addr_gen is not None:
+        yield wire.set_link(index, wire.ipv6_addr_gen(spec.addr_gen))
+    if spec.port is not None:
+        yield wire.set_link(index, wire.bridge_port(_info(spec.port, table.BRIDGE_PORT)))
+    if spec.up is not None:
+        yield wire.set_link(index, up=spec.up)
+
+
+def _create(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
+    """Makes interfaces. A number or name that somebody took meanwhile is looked at once more: what stands
+    there and is ours and right is a success, a number is chosen anew, all else is the kernel's refusal."""
+    others = {op.key: op for op in ops if isinstance(op.after, Link) and op.after.maker is not None}
+    makers = [op for op in ops if op.key not in others]
+    refused = _make(host, makers, others, owner)
+    again = [op for op in makers if op.id in refused and refused[op.id].errno in (EBUSY, EEXIST)]
+    if again:
+        for netns in {op.key.netns for op in ops}:
+            host.netns(netns).look()
+        standing = {op.id for op in again if _stands(host, op, owner)}
+        retry = [op for op in again if op.id not in standing and op.key.name not in host.netns(op.key.netns).index]
+        for op_id in standing | {op.id for op in retry}:
+            del refused[op_id]
+        refused |= _make(host, retry, others, owner)
+    for op in makers:
+        refusal = refused.get(op.id)
+        yield Outcome(op.id, refusal.errno, refusal.text) if refusal else Outcome(op.id)
+        other = others.pop(_other_key(op), None)
+        if other is not None:
+            lost = refused.get(other.id) or refusal
+            yield Outcome(other.id, lost.errno, lost.text) if lost else Outcome(other.id)
+    for op in others.values():
+        yield Outcome(op.id, ENODEV, "its other end is not made in the same step")
+
+
+def _other_key(op: OpView) -> Key:
+    spec = op.after
+    assert isinstance(spec, Link)
+    return link_key(spec.peer.netns, spec.peer.name) if spec.peer else Key("", "", "")
+
+
+def _stands(host: Host, op: OpView, owner: str) -> bool:
+    namespace = host.netns(op.key.netns)
+    raw = next((raw for raw in namespace.links if raw.name == op.key.name), None)
+    if raw is None or owner_of(raw.altnames)[0] != owner:
+        return False
+    seen = _link(op.key.netns, raw, namespace.names(), _VethEnds(host, host.open_namespaces()), True)
+    return satisfied(seen, op.after)
+
+
+def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner: str) -> dict[str, Refusal]:
+    """One pass: create all in one send per namespace, then finish the far ends in theirs."""
+    refused: dict[str, Refusal] = {}
+    numbers: dict[str, Iterator[int]] = {}
+    near, far = Requests(host), Requests(host)
+    far_ops: list[tuple[OpView, OpView, int]] = []
+    for op in makers:
+        spec = op.after
+        assert isinstance(spec, Link)
+        namespace = host.netns(spec.key.netns)
+        if spec.master and spec.master not in namespace.index:
+            refused[op.id] = Refusal(ENODEV, f"there is no interface {spec.master}")
+            continue
+        index = next(numbers.setdefault(spec.key.netns, _free_numbers(namespace)))
+        data = b""
+        if spec.peer is not None:
+            other = others.get(_other_key(op))
+            try:
+                target = host.netns(spec.peer.netns)
+            except KeyError:
+                refused[op.id] = Refusal(ENODEV, f"the network namespace of {spec.peer.netns} is not there")
+                continue
+            far_index = next(numbers.setdefault(spec.peer.netns, _free_numbers(target)))
+            far_spec = other.after if other is not None else None
+            body = _common(target, far_spec) if isinstance(far_spec, Link) else []
+            data = wire.veth_peer(far_index, spec.peer.name, target.fd, *body)
+            if other is not None:
+                far_ops.append((op, other, far_index))
+        elif spec.bridge is not None:
+            data = _info(spec.bridge, table.BRIDGE)
+        if spec.type == "veth" and spec.peer is None:
+            refused[op.id] = Refusal(EINVAL, "a veth needs its other end named")
+            continue
+        near.add(
+            spec.key.netns, op.id, wire.new_link(index, spec.key.name, spec.type, *_common(namespace, spec), data=data)
+        )
+        near.add(spec.key.netns, op.id, *_finish(index, spec, owner))
+        namespace.index[spec.key.name] = index
+        namespace.owners[index] = owner
+    refused |= near.send()
+    for op in makers:
+        if op.id in refused:
+            host.netns(op.key.netns).index.pop(op.key.name, None)
+    for op, other, far_index in far_ops:
+        if op.id in refused:
+            continue
+        far_spec = other.after
+        assert isinstance(far_spec, Link)
+        far.add(far_spec.key.netns, other.id, *_finish(far_index, far_spec, owner))
+        host.netns(far_spec.key.netns).index[far_spec.key.name] = far_index
+        host.netns(far_spec.key.netns).owners[far_index] = owner
+    return refused | far.send()
+
+
+def _free_numbers(namespace: Namespace) -> Iterator[int]:
+    """Indices that nothing had when we last looked: low ones in a sandbox, far ones in the host."""
+    first = 2 if namespace.name else FIRST_INDEX
+    return count(max((first, *(index + 1 for index in namespace.index.values()))))
+
+
+def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:
+    """In place: only the fields that differ go down."""
+    before, after = op.before, op.after
+    assert isinstance(after, Link)
+    namespace = host.netns(after.key.netns)
+    index = namespace.index.get(after.key.name, 0)
+    differs = set(before.differs(after)) if isinstance(before, Link) else set()
+    send: list[bytes] = []
+    if op.action == "adopt":
+        requests.add(after.key.netns, op.id, wire.add_altname(index, altname(owner, after.key.name)), forgive=(EEXIST,))
+    plain = Link(
+        key=after.key,
+        type=after.type,
+        **{name: getattr(after, name) for name in ("mtu", "mac", "txqlen", "master") if name in differs},
+    )
+    body = _common(namespace, plain)
+    if body:
+        send.append(wire.set_link(index, *body))
+    if "addr_gen" in differs and after.addr_gen is not None:
+        send.append(wire.set_link(index, wire.ipv6_addr_gen(after.addr_gen)))
+    if "bridge" in differs and after.bridge is not None:
+        send.append(
+            wire.set_link(index, wire.link_info(after.type, _info(_only(before, after, "bridge"), table.BRIDGE)))
+        )
+    if "port" in differs and after.port is not None:
+        # A port that moves to another bridge has that bridge's defaults: send all of them.
+        spec = after.port if "master" in differs else _only(before, after, "port")
+        send.append(wire.set_link(index, wire.bridge_port(_info(spec, table.BRIDGE_PORT))))
+    if "up" in differs:
+        send.append(wire.set_link(index, up=after.up))
+    requests.add(after.key.netns, op.id, *send)
+
+
+def _only(before: object, after: Link, name: str) -> Any:
+    """The nested spec cut down to the fields that differ."""
+    wanted = getattr(after, name)
+    seen = getattr(before, name, None)
+    changed = {
+        f.name: value
+        for f in fields(wanted)
+        if (value := getattr(wanted, f.name)) is not None and (seen is None or getattr(seen, f.name) != value)
+    }
+    return type(wanted)(**changed)
+
+
+def _delete(host: Host, ops: Sequence[OpView]) -> Iterator[Outcome]:
+    by_netns: dict[str, list[OpView]] = {}
+    for op in ops:
+        by_netns.setdefault(op.key.netns, []).append(op)
+    requests = Requests(host)
+    outcomes = {op.id: Outcome(op.id) for op in ops}
+    for netns, here in by_netns.items():
+        try:
+            namespace = host.netns(netns)
+        except KeyError:
+            continue  # the namespace is gone, and with it what was in it
+        # By number, as last seen: a name that somebody gave to another interface meanwhile is not followed.
+        doomed = {namespace.index[op.key.name]: op for op in here if op.key.name in namespace.index}
+        if len(doomed) >= _GROUP_WORTHWHILE and _delete_by_group(namespace, set(doomed)):
+            pass
+        else:
+            for index, op in doomed.items():
+                requests.add(netns, op.id, wire.delete_link(index), forgive=(ENODEV,))
+        for op in here:
+            namespace.index.pop(op.key.name, None)
+    for op_id, refusal in requests.send().items():
+        outcomes[op_id] = Outcome(op_id, refusal.errno, refusal.text)
+    yield from outcomes.values()
+
+
+def _delete_by_group(namespace: Namespace, doomed: set[int]) -> bool:
+    """Delete many interfaces with one wait for RCU instead of one each: put them into a group of their own and
+    delete that. False when it was not done; then nothing is lost but the group number that they carry.
+
+    The group is a random number that a look just showed unused, and its members are compared before the
+    deletion, so that nothing foreign goes along.
+    """
+    namespace.look()
+    used = {raw.group for raw in namespace.links}
+    standing = doomed.intersection(raw.ifindex for raw in namespace.links)
+    group = next(number for _ in range(64) if (number := secrets.randbelow((1 << 31) - 2) + 2) not in used)
+    requests = [wire.set_link(index, u32(wire.IFLA_GROUP, group)) for index in sorted(standing)]
+    if namespace.rtnl.send(requests):
+        return False
+    namespace.look()
+    members = {raw.ifindex for raw in namespace.links if raw.group == group}
+    if not members or members != standing:
+        return not standing
+    refused = namespace.rtnl.send([wire.delete_group(group)])
+    return not refused
+
+
+KINDS = (Link,)
+ACTUATOR = LinkActuator()
