@@ -17,6 +17,7 @@ class Driver(Protocol):
 
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for tables and `cnm doctor`
+    capabilities: ClassVar[frozenset[str]]  # what the host must have: link:bridge, nft, link:ipvlan, ovsdb
     Options: ClassVar[type[BaseModel]]  # what Network.spec.options may hold, strict, every field described
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
@@ -24,9 +25,6 @@ class Driver(Protocol):
 
     def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
         """Everything that this network needs on this node, its local endpoints included; order does not matter."""
-
-    def requires(self, network: NetworkView) -> frozenset[str]:
-        """Capabilities that the host must have: ``link:bridge``, ``nft``, ``link:ipvlan``, ``ovsdb``."""
 
     def host_interface(self, network: NetworkView) -> str | None:
         """The host-side interface that this network's traffic passes, if there is one (for ``allowFrom``)."""

@@ -1,4 +1,364 @@
 """NetworkController: the one API that everything (command line, watch mode, Docker plugin) calls.
 
-Nothing here prints, asks or exits: results are data, failures are the exceptions of ``reconciler.errors``.
+Nothing here prints, asks or exits: results are data (``engine.result``), failures are the exceptions of
+``reconciler.errors``.
 """
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import IO, Self
+
+from reconciler.drivers import registry as drivers
+from reconciler.engine.describe import describe, explanation
+from reconciler.engine.doctor import examine, require_capabilities, require_kernel
+from reconciler.engine.execute import Execution, Progress
+from reconciler.engine.observe import observe, read_facts, remember_sources
+from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Report, Status, Validated
+from reconciler.engine.saved import read_plan_file, read_snapshot
+from reconciler.errors import ConflictError, ManifestError, Origin, Problem, StaleError, UsageError
+from reconciler.host.host import STATE_FOLDER, Host
+from reconciler.host.lock import HostLock
+from reconciler.manifest.load import Manifests, load
+from reconciler.manifest.lockfile import LOCK_NAME, Lock, read_lock, write_lock
+from reconciler.planner.diff import make_plan
+from reconciler.planner.file import check_stale
+from reconciler.planner.plan import Observation, Plan
+from reconciler.resources.resource import Key, Resource
+from reconciler.topology.resolve import Resolved, resolve
+from reconciler.topology.view import NodeFacts
+
+NO_OPTIONS = PlanOptions()
+
+
+class NetworkController:
+    """One owner's view of one host: the network namespace in which the controller first looks.
+
+    ``node`` is this host's name among the manifests' Nodes (default: its hostname). Nothing is opened before
+    it is needed; planning against a snapshot and validating never open the host. Keep one controller for many
+    calls: what is open stays open. Not for use by two threads at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: str = "cnm",
+        node: str = "",
+        environment: str | None = None,
+        state_dir: Path | None = None,
+        lock_file: Path | None = None,
+    ) -> None:
+        self.owner = owner
+        self.node = node or os.uname().nodename.partition(".")[0]
+        self._named = bool(node)
+        self.environment = environment
+        self.state_dir = state_dir or STATE_FOLDER
+        self.lock_file = lock_file
+        self._host: Host | None = None
+
+    def close(self) -> None:
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def host(self) -> Host:
+        """The host, opened on first use. Raises ObservationError, PermissionError."""
+        if self._host is None:
+            self._host = Host(owner=self.owner, state_dir=self.state_dir)
+        return self._host
+
+    # -- from manifests alone ------------------------------------------------------------------------------
+
+    def validate(
+        self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
+    ) -> Validated:
+        """Load, resolve and render, without a look at any host. Raises ManifestError, PlanError."""
+        node, facts = self.node, NodeFacts(name=self.node, owner=self.owner)
+        if options.snapshot is not None:
+            facts = read_snapshot(options.snapshot).facts
+            node = self.node if self._named else facts.name
+        return self._validate(sources, stdin, options, replace(facts, owner=self.owner), node, {})
+
+    def lock(self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, write: bool = True) -> Validated:
+        """Decide all automatic addresses and store them beside the manifests. Raises ManifestError, UsageError."""
+        validated = self.validate(sources, stdin=stdin)
+        if write:
+            if validated.lock_path is None:
+                raise UsageError(
+                    "manifests from standard input have no lock file beside them; name one with --lock-file"
+                )
+            self._store_lock(validated)
+        return validated
+
+    def _validate(
+        self,
+        sources: Sequence[str],
+        stdin: IO[bytes] | None,
+        options: PlanOptions,
+        facts: NodeFacts,
+        node: str,
+        seconds: dict[str, float],
+    ) -> Validated:
+        clock = perf_counter()
+        manifests = load(sources, options=drivers.options(), node=node, environment=self.environment, stdin=stdin)
+        if not manifests.documents and not options.allow_empty:
+            raise ManifestError(
+                [
+                    Problem(
+                        Origin(document=", ".join(sources) or "manifests"),
+                        "no documents were found",
+                        "name a file or folder with manifests, or say --allow-empty to mean 'nothing at all'",
+                    )
+                ]
+            )
+        lock_path = self._lock_path(manifests)
+        lock = read_lock(lock_path) if lock_path is not None else Lock()
+        seconds["load"] = perf_counter() - clock
+        clock = perf_counter()
+        resolved = resolve(manifests.documents, node=node, lock=lock, facts=facts, locked=options.locked)
+        problems = tuple(drivers.check(resolved.topology))
+        if problems:
+            raise ManifestError(problems)
+        seconds["resolve"] = perf_counter() - clock
+        clock = perf_counter()
+        desired = drivers.render(resolved.topology, facts)
+        seconds["render"] = perf_counter() - clock
+        return self._validated(resolved, desired, lock, lock_path, manifests)
+
+    @staticmethod
+    def _validated(
+        resolved: Resolved, desired: tuple[Resource, ...], lock: Lock, lock_path: Path | None, manifests: Manifests
+    ) -> Validated:
+        return Validated(
+            topology=resolved.topology,
+            desired=desired,
+            lock=resolved.lock,
+            lock_path=lock_path,
+            lock_changed=resolved.lock != lock,
+            conflicts=tuple(resolved.conflicts),
+            root=manifests.root,
+        )
+
+    def _lock_path(self, manifests: Manifests) -> Path | None:
+        if self.lock_file is not None:
+            return self.lock_file
+        return manifests.root / LOCK_NAME if manifests.root is not None else None
+
+    @staticmethod
+    def _store_lock(validated: Validated) -> None:
+        if validated.lock_changed and validated.lock_path is not None:
+            write_lock(validated.lock_path, validated.lock)
+
+    # -- planning ------------------------------------------------------------------------------------------
+
+    def plan(
+        self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
+    ) -> Planned:
+        """What has to change on this host, or on the one of ``options.snapshot``. Touches nothing.
+
+        Raises ManifestError, PlanError, ObservationError. Conflicts are in the plan, not raised.
+        """
+        seconds: dict[str, float] = {}
+        if options.snapshot is not None:
+            observation = read_snapshot(options.snapshot)
+            node = self.node if self._named else observation.facts.name
+            facts = replace(observation.facts, owner=self.owner)
+            validated = self._validate(sources, stdin, options, facts, node, seconds)
+        else:
+            clock = perf_counter()
+            require_kernel()
+            facts = read_facts(self.host, self.node)
+            seconds["facts"] = perf_counter() - clock
+            validated = self._validate(sources, stdin, options, facts, self.node, seconds)
+            clock = perf_counter()
+            observation = observe(self.host, validated.desired, facts)
+            seconds["observe"] = perf_counter() - clock
+        clock = perf_counter()
+        plan = self._make(validated.desired, observation, options)
+        if validated.conflicts:
+            plan = replace(plan, conflicts=validated.conflicts + plan.conflicts)
+        seconds["diff"] = perf_counter() - clock
+        if options.snapshot is None and not plan.empty:
+            require_capabilities(self.host, validated.topology, plan)
+        return Planned(plan, observation, validated.desired, validated, seconds)
+
+    def plan_destroy(self, *, options: PlanOptions = NO_OPTIONS) -> Planned:
+        """How to remove all that this owner made here. Needs no manifests."""
+        if options.snapshot is not None:
+            observation = read_snapshot(options.snapshot)
+        else:
+            observation = observe(self.host, (), read_facts(self.host, self.node))
+        return Planned(self._make((), observation, options), observation)
+
+    def plan_adopt(self, sources: Sequence[str], keys: Sequence[str], *, stdin: IO[bytes] | None = None) -> Planned:
+        """A plan that takes over the named objects, which stand where the manifests want ours, and nothing else."""
+        parsed = frozenset(_key(text) for text in keys)
+        planned = self.plan(sources, stdin=stdin, options=PlanOptions(adopt=parsed, targets=tuple(map(str, parsed))))
+        wanted = {resource.key for resource in planned.desired}
+        for key in sorted(parsed - wanted):
+            raise UsageError(f"no manifest wants {key}; `cnm explain {key}` tells what is known of it")
+        return planned
+
+    def read_plan(self, path: Path, sources: Sequence[str] = (), *, stdin: IO[bytes] | None = None) -> Planned:
+        """A plan saved by ``cnm plan -o``. Untrusted input: strictly checked, refused when somebody else could
+        have written it, when it is for another owner or node, when the host changed since (StaleError), or,
+        where manifests are given, when they no longer ask for what it does."""
+        plan = read_plan_file(path)
+        if plan.owner != self.owner:
+            raise UsageError(f"{path} is a plan of owner {plan.owner}, not {self.owner}; say --owner {plan.owner}")
+        if plan.node and plan.node != self.node:
+            raise UsageError(f"{path} is a plan for node {plan.node}; this is {self.node}")
+        validated = None
+        if sources:
+            fresh = self.plan(sources, stdin=stdin)
+            validated = fresh.validated
+            if fresh.plan.desired_fingerprint != plan.desired_fingerprint:
+                raise StaleError(f"{path}: the manifests changed since this plan was made; plan again")
+        desired = [op.after for op in plan.ops() if op.after is not None]
+        observation = observe(self.host, desired, read_facts(self.host, self.node))
+        stale = check_stale(plan, observation)
+        if stale:
+            raise StaleError(stale)
+        return Planned(plan, observation, tuple(desired), validated)
+
+    def _make(self, desired: Sequence[Resource], observation: Observation, options: PlanOptions) -> Plan:
+        return make_plan(
+            desired,
+            observation,
+            owner=self.owner,
+            node=self.node if self._named or not observation.facts.name else observation.facts.name,
+            adopt=options.adopt,
+            targets=options.targets,
+            excludes=options.excludes,
+        )
+
+    # -- doing ---------------------------------------------------------------------------------------------
+
+    def execute(self, planned: Planned, *, progress: Progress | None = None, again: bool = False) -> Report:
+        """Carry out a plan and look at the host once more.
+
+        ``again`` True: time has passed since the plan was made (a person was asked), so the host is read again
+        first and a plan that no longer fits is refused (StaleError). Raises ConflictError, StaleError and
+        LockError before anything is touched; what fails afterwards is in the report.
+        """
+        plan = planned.plan
+        if plan.conflicts:
+            raise ConflictError(plan.conflicts)
+        host = self.host
+        seconds: dict[str, float] = {}
+        if plan.empty:
+            if planned.validated is not None:
+                self._store_lock(planned.validated)
+            return Report(plan)
+        with HostLock(self.state_dir, host.identity, self.owner, "apply"):
+            if again:
+                stale = check_stale(plan, observe(host, planned.desired, planned.observation.facts))
+                if stale:
+                    raise StaleError(stale)
+            if planned.validated is not None:
+                self._store_lock(planned.validated)
+            clock = perf_counter()
+            remember_sources(host, planned.desired)
+            run = Execution(host, plan, progress)
+            run.run()
+            seconds["execute"] = perf_counter() - clock
+            clock = perf_counter()
+            left = self._left(planned)
+            seconds["verify"] = perf_counter() - clock
+        return Report(plan, tuple(run.done), tuple(run.failed), tuple(run.skipped), left, seconds)
+
+    def _left(self, planned: Planned) -> tuple[str, ...]:
+        """What a second look at the keys of the plan still finds different."""
+        host = self.host
+        observation = observe(host, planned.desired, planned.observation.facts)
+        self._tidy(observation)
+        touched = {op.key for op in planned.plan.ops()}
+        rest = self._make(planned.desired, observation, PlanOptions(adopt=False))
+        return tuple(
+            f"{op.action} {op.key}: {op.reason}" if op.reason else f"{op.action} {op.key}"
+            for op in rest.ops()
+            if op.key in touched
+        )
+
+    def _tidy(self, observation: Observation) -> None:
+        """Forget what the inventory remembers of things that are gone."""
+        inventory = self.host.inventory
+        there = {str(key) for key in observation.items}
+        inventory.made &= there
+        for text in [text for text in inventory.settings if text not in there]:
+            del inventory.settings[text]
+        used = {Key.parse(text).netns for text in (*inventory.made, *inventory.settings)}
+        for name in [name for name in inventory.sources if name not in used]:
+            del inventory.sources[name]
+        inventory.save()
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    def status(
+        self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
+    ) -> Status:
+        """What holds of each network, sandbox and endpoint, and what does not, with the reason."""
+        planned = self.plan(sources, stdin=stdin, options=options)
+        return describe(planned, self.owner)
+
+    def explain(self, key: str, sources: Sequence[str], *, stdin: IO[bytes] | None = None) -> Explanation:
+        """All that is known of one key. Raises UsageError for something that is no key."""
+        return explanation(self.plan(sources, stdin=stdin), _key(key))
+
+    def show(
+        self, sources: Sequence[str] = (), *, stdin: IO[bytes] | None = None, everything: bool = False
+    ) -> Observation:
+        """What is on this host: ours, or with ``everything`` all of it (a snapshot for planning elsewhere)."""
+        facts = read_facts(self.host, self.node)
+        desired: tuple[Resource, ...] = ()
+        if sources:
+            desired = self._validate(sources, stdin, NO_OPTIONS, facts, self.node, {}).desired
+        observation = observe(self.host, desired, facts)
+        if everything:
+            return observation
+        ours = {key: seen for key, seen in observation.items.items() if seen.owner == self.owner}
+        return replace(observation, items=ours)
+
+    def doctor(self) -> tuple[Check, ...]:
+        """What this host can do, what it lacks, and how to get it."""
+        return examine(self)
+
+    def run_inside(
+        self, sandbox: str, argv: Sequence[str], sources: Sequence[str] = (), *, stdin: IO[bytes] | None = None
+    ) -> int:
+        """Run a command in a sandbox's stack; returns its exit status. Raises UsageError when there is no such sandbox."""
+        from reconciler.engine.inside import run_inside
+
+        source = "named"
+        name = sandbox
+        if sources:
+            topology = self.validate(sources, stdin=stdin).topology
+            view = next((view for view in topology.sandboxes if view.name == sandbox), None)
+            if view is None:
+                known = ", ".join(view.name for view in topology.sandboxes) or "none"
+                raise UsageError(f"there is no sandbox {sandbox} on this node; the manifests have: {known}")
+            name = view.netns
+            owner = next((other for other in topology.sandboxes if other.name == view.netns), view)
+            source = "named" if owner.made else f"{owner.stack}:{owner.target}"
+        return run_inside(self.host, name, source, argv)
+
+
+def _key(text: str) -> Key:
+    try:
+        return Key.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

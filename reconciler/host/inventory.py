@@ -34,6 +34,7 @@ class Inventory:
 
     ``netns``: name of a namespace that we made -> its inode; 0 while it is only intended.
     ``made``: keys of what we made where marks prove nothing (other people's namespaces and interfaces).
+    ``sources``: name of a sandbox in somebody else's namespace -> where that is (``pid:123``).
     ``settings``: key of a sysctl -> {"value": what stood before, "along": {path: value} that changed with it}.
     """
 
@@ -41,6 +42,7 @@ class Inventory:
         self.path = path
         self.netns: dict[str, int] = {}
         self.made: set[str] = set()
+        self.sources: dict[str, str] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         self._saved = self._text()
 
@@ -62,6 +64,7 @@ class Inventory:
                 )
             inventory.netns = {str(name): int(inode) for name, inode in data["netns"].items()}
             inventory.made = {str(key) for key in data["made"]}
+            inventory.sources = {str(name): str(source) for name, source in data["sources"].items()}
             inventory.settings = {str(key): dict(entry) for key, entry in data["settings"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ObservationError(f"{inventory.path} is damaged: {error}") from None
@@ -73,6 +76,7 @@ class Inventory:
             "format_version": FORMAT_VERSION,
             "netns": dict(sorted(self.netns.items())),
             "made": sorted(self.made),
+            "sources": dict(sorted(self.sources.items())),
             "settings": dict(sorted(self.settings.items())),
         }
         return json.dumps(data, separators=(",", ":"))
@@ -82,7 +86,7 @@ class Inventory:
         text = self._text()
         if text == self._saved:
             return
-        if not (self.netns or self.made or self.settings):
+        if not (self.netns or self.made or self.sources or self.settings):
             self.path.unlink(missing_ok=True)
             with suppress(OSError):
                 self.path.parent.rmdir()

@@ -95,33 +95,41 @@ def _sysctl_value(value: Any) -> Any:
     return " ".join(text.split())
 
 
-def _string_schema(description: str, **extra: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "description": description, **extra})
-
-
+# The titles are the words for these types in the schemas and in docs/manifest.md.
 Name = Annotated[
-    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"})
+    str,
+    AfterValidator(_name),
+    WithJsonSchema({"title": "name", "type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}),
 ]
 InterfaceName = Annotated[
     str,
     AfterValidator(_interface),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 15, "pattern": r"^[^/:\s]+$"}),
+    WithJsonSchema(
+        {"title": "interface name", "type": "string", "minLength": 1, "maxLength": 15, "pattern": r"^[^/:\s]+$"}
+    ),
 ]
 _text = PlainSerializer(str, return_type=str)
-IPAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_address), _text, WithJsonSchema({"type": "string"})]
+IPAddress = Annotated[
+    IPv4Address | IPv6Address,
+    BeforeValidator(_address),
+    _text,
+    WithJsonSchema({"title": "IP address", "type": "string", "pattern": "^[0-9a-fA-F.:]+$"}),
+]
 Cidr = Annotated[
     IPv4Network | IPv6Network,
     BeforeValidator(_cidr),
     _text,
-    WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}),
+    WithJsonSchema({"title": "CIDR", "type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}),
 ]
 Mac = Annotated[
     str,
     AfterValidator(_mac),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
+    WithJsonSchema({"title": "MAC address", "type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
 ]
 Mtu = Annotated[int, Field(ge=68, le=65535)]
-SysctlName = Annotated[str, AfterValidator(_sysctl), WithJsonSchema({"type": "string", "pattern": "^net[./]"})]
+SysctlName = Annotated[
+    str, AfterValidator(_sysctl), WithJsonSchema({"title": "sysctl", "type": "string", "pattern": "^net[./]"})
+]
 SysctlValue = Annotated[
     str, BeforeValidator(_sysctl_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 ]

@@ -29,7 +29,7 @@ class Op:
 
     ``before`` is what was observed, cut to the fields that are managed (DELETE: all that was seen);
     ``after`` is what is wanted (DELETE of a setting: the value to put back; else None).
-    ``patch`` is RFC 6902, from before's data to after's. ``also_removes`` are the keys that the kernel drops
+    ``also_removes`` are the keys that the kernel drops
     along with this step. ``after_ids`` are the ops that must have succeeded first. ``origin`` is the place in
     the manifests; empty for what no manifest names any more.
     """
@@ -39,7 +39,6 @@ class Op:
     key: Key
     before: Resource | None = None
     after: Resource | None = None
-    patch: tuple[Mapping[str, Any], ...] = ()
     reason: str = ""
     impact: Impact = Impact.NONE
     also_removes: tuple[Key, ...] = ()
@@ -53,6 +52,16 @@ class Op:
         resource = self.after or self.before
         assert resource is not None
         return resource
+
+    def patch(self) -> list[dict[str, Any]]:
+        """RFC 6902, from ``before``'s data to ``after``'s."""
+        if self.before is None or self.action is Action.CREATE:
+            return [{"op": "add", "path": "", "value": self.resource.data()}]
+        if self.after is None:
+            return [{"op": "remove", "path": ""}]
+        from jsonpatch import make_patch  # only updates need it, and it is slow to load
+
+        return list(make_patch(self.before.data(), self.after.data()).patch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,9 @@ class Link(Resource):
     def awaited(self) -> str:
         return f"there is no interface {self.key.name}" if self.existing else ""
 
+    def guarded(self) -> bool:
+        return self.type == "veth"
+
     def group(self) -> Key | None:
         return self.key
 

@@ -46,6 +46,7 @@ class NftTable(Resource):
     kind: ClassVar[str] = "nft-table"
     batch: ClassVar[str] = "nft"
     transaction: ClassVar[bool] = True
+    guard: ClassVar[bool] = True
 
 
 class _InTable(Resource):
@@ -69,6 +70,7 @@ class NftChain(_InTable):
     kind: ClassVar[str] = "nft-chain"
     batch: ClassVar[str] = "nft"
     transaction: ClassVar[bool] = True
+    guard: ClassVar[bool] = True
     fixed: ClassVar[Mapping[str, str]] = dict.fromkeys(("type", "hook", "priority"), "a base chain cannot be moved")
 
     type: str | None = None
@@ -85,6 +87,7 @@ class NftSet(_InTable):
     kind: ClassVar[str] = "nft-set"
     batch: ClassVar[str] = "nft"
     transaction: ClassVar[bool] = True
+    guard: ClassVar[bool] = True
     fixed: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("type", "data_type", "interval"), "nft cannot change the type of a set"
     )
@@ -101,6 +104,7 @@ class NftElement(_InTable):
     kind: ClassVar[str] = "nft-element"
     batch: ClassVar[str] = "nft"
     transaction: ClassVar[bool] = True
+    guard: ClassVar[bool] = True
     fixed: ClassVar[Mapping[str, str]] = {"value": "an element's value is replaced, not edited"}
 
     value: str | None = None

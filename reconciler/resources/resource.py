@@ -101,6 +101,7 @@ class Resource:
     transaction: ClassVar[bool] = False  # all ops of the batch in a plan are one atomic step
     setting: ClassVar[bool] = False  # a value on something that always stands (sysctl): set and put back, never made
     follows: ClassVar[tuple[str, ...]] = ()  # kinds that go first where they share this one's group()
+    guard: ClassVar[bool] = False  # a filter: in force before what it guards comes, gone only after that
     fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
     flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose in-place change interrupts traffic briefly
 
@@ -124,6 +125,10 @@ class Resource:
         """Not empty: cnm never makes, changes or removes this, it only builds on it; the text says what is
         missing when it is absent (then all that needs it is pending): ``no namespace at /run/netns/x``."""
         return ""
+
+    def guarded(self) -> bool:
+        """True for what lets traffic through and must not stand without its guards."""
+        return False
 
     def made_by(self) -> Key | None:
         """The key whose creation also brings this one into being (a veth's other end), if any."""

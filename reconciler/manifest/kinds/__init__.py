@@ -1,0 +1,28 @@
+"""The kinds of documents: every module of this package that has ``KIND`` is one.
+
+``KIND`` is the model, its name is what ``kind:`` says; ``EXAMPLE`` is a valid document of that kind, for the reference.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
+
+from reconciler.manifest.model import DocumentModel
+
+
+@cache
+def kind_modules() -> Mapping[str, ModuleType]:
+    """Kind to the module that defines it, sorted by kind."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    found = {module.KIND.__name__: module for module in modules if hasattr(module, "KIND")}
+    return dict(sorted(found.items()))
+
+
+def kinds() -> Mapping[str, type[DocumentModel]]:
+    """Kind to its model, sorted by kind."""
+    return {name: module.KIND for name, module in kind_modules().items()}

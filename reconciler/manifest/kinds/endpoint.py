@@ -60,3 +60,18 @@ class Endpoint(DocumentModel):
 
 
 KIND = Endpoint
+EXAMPLE = """\
+apiVersion: cnm/v1alpha1
+kind: Endpoint
+metadata: {name: shop}
+spec:
+  network: web
+  sandbox: shop
+  interface: eth0
+  addresses: [172.20.0.10, "2001:db8:20::10"]
+  aliases: [store]
+  gatewayPriority: 10
+  routes:
+    - {to: 10.8.0.0/16, via: 172.20.0.9}
+  sysctls: {net.ipv4.conf.IFNAME.rp_filter: 1}
+"""

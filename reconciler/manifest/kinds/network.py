@@ -54,3 +54,19 @@ class Network(DocumentModel):
 
 
 KIND = Network
+EXAMPLE = """\
+apiVersion: cnm/v1alpha1
+kind: Network
+metadata: {name: web}
+spec:
+  driver: bridge
+  subnets:
+    - cidr: 172.20.0.0/24
+      range: 172.20.0.128/25
+      gateway: 172.20.0.1
+      auxiliary: {printer: 172.20.0.9}
+    - cidr: 2001:db8:20::/64
+  mtu: 1450
+  allowFrom: [front]
+  options: {}
+"""

@@ -27,3 +27,12 @@ class Node(DocumentModel):
 
 
 KIND = Node
+EXAMPLE = """\
+apiVersion: cnm/v1alpha1
+kind: Node
+metadata:
+  name: rack1
+  labels: {site: north}
+spec:
+  addresses: [192.0.2.11, "2001:db8::11"]
+"""

@@ -48,3 +48,15 @@ class Patch(DocumentModel):
 
 
 KIND = Patch
+EXAMPLE = """\
+apiVersion: cnm/v1alpha1
+kind: Patch
+metadata: {name: smaller-frames}
+spec:
+  target: {kind: Network, name: web}
+  nodes: [rack1]
+  environments: [staging]
+  operations:
+    - {op: test, path: /spec/mtu, value: 1450}
+    - {op: replace, path: /spec/mtu, value: 1400}
+"""

@@ -64,3 +64,17 @@ class Sandbox(DocumentModel):
 
 
 KIND = Sandbox
+EXAMPLE = """\
+apiVersion: cnm/v1alpha1
+kind: Sandbox
+metadata: {name: shop}
+spec:
+  stack: netns
+  sysctls: {net.ipv4.ip_unprivileged_port_start: 0}
+---
+apiVersion: cnm/v1alpha1
+kind: Sandbox
+metadata: {name: shop-metrics}
+spec:
+  stack: {container: shop}
+"""

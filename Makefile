@@ -1,0 +1,48 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Each sets up what it needs and says so.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench soak schemas docs completion clean
+
+VENV := $(or $(CNM_VENV),.venv)
+export CNM_VENV := $(abspath $(VENV))
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: ## install what cnm needs: Debian packages (as root, when missing) and a virtual environment
+	@.ci/setup run
+
+demo: setup ## the main job, in private network namespaces: plan, apply, ping, break, repair, destroy (root)
+	@$(VENV)/bin/python -m tests.demo
+
+test: lint ## lint, then all tests (as root: all of them; as a user: what a user namespace allows)
+	@.ci/test -n 2 -rs $(PYTEST_ARGS)
+
+lint: develop ## ruff (rules and format) and mypy --strict
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check -q
+	@$(VENV)/bin/mypy
+
+bench: setup ## measure beside ip -batch, ip -j -d, pyroute2 and CNI; writes docs/benchmarks.md and .svg (root)
+	@$(VENV)/bin/python -m tests.bench $(BENCH_ARGS)
+
+soak: develop ## repeat the kernel tests for SOAK minutes (default 30), in random order of hosts
+	@.ci/soak $(or $(SOAK),30)
+
+schemas: setup ## write schemas/ from the models
+	@$(VENV)/bin/cnm schema --output schemas
+
+docs: setup ## write docs/manifest.md and docs/cli.md from the models and the command
+	@$(VENV)/bin/python -m tests.docs
+
+completion: setup ## print how to switch on completion for your shell
+	@$(VENV)/bin/cnm --show-completion
+
+clean: ## remove the virtual environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: develop
+develop:
+	@.ci/setup develop

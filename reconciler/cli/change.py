@@ -1,0 +1,282 @@
+"""The verbs that plan and change: plan, diff, apply, destroy, adopt."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reconciler.engine.controller import NetworkController
+    from reconciler.engine.result import Planned, Report
+    from reconciler.planner.plan import Plan
+
+CHANGES, CONFLICT, FAILED = 2, 6, 4
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, change nothing.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write it to a file (mode 0600).", show_default=False)
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown, for a review comment.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(plan)
+    app.command()(apply)
+    app.command()(destroy)
+    app.command()(diff)
+    app.command()(adopt)
+
+
+def plan(
+    manifests: o.Sources = None,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    target: o.Targets = None,
+    exclude: o.Excludes = None,
+    adopt: o.Adopt = False,
+    allow_empty: o.AllowEmpty = False,
+    locked: o.Locked = False,
+    observed: o.Snapshot = None,
+    output: Output = None,
+    json: o.Json = False,
+    markdown: Markdown = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+    state_dir: o.StateDir = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Show what apply would change. Exit status 0: nothing, 2: something, 6: a conflict."""
+    names = o.sources(manifests)
+    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        planned = controller.plan(
+            names, stdin=o.stdin(names), options=o.plan_options(target, exclude, adopt, allow_empty, locked, observed)
+        )
+    _print_plan(planned.plan, output=output, json=json, markdown=markdown, verbose=verbose, quiet=quiet)
+    if verbose and not (json or markdown or quiet):
+        _print_times(planned)
+    return _status(planned.plan)
+
+
+def diff(
+    manifests: o.Sources = None,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    target: o.Targets = None,
+    exclude: o.Excludes = None,
+    observed: o.Snapshot = None,
+    state_dir: o.StateDir = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """The plan in short: a line a resource, a line a field."""
+    from reconciler.cli.console import output
+    from reconciler.review.terminal import show_diff, show_problems
+
+    names = o.sources(manifests)
+    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        options = o.plan_options(target, exclude, allow_empty=True, snapshot=observed)
+        planned = controller.plan(names, stdin=o.stdin(names), options=options)
+    console = output()
+    show_diff(console, planned.plan)
+    show_problems(console, planned.plan.conflicts, "conflict")
+    return _status(planned.plan)
+
+
+def apply(
+    manifests: o.Sources = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    target: o.Targets = None,
+    exclude: o.Excludes = None,
+    adopt: o.Adopt = False,
+    allow_empty: o.AllowEmpty = False,
+    locked: o.Locked = False,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+    state_dir: o.StateDir = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Make the host as the manifests (or a saved plan.json) say, and verify that it is."""
+    names = o.sources(manifests)
+    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        saved = _saved_plan(names)
+        if saved is not None:
+            planned = controller.read_plan(saved, [name for name in names if name != str(saved)])
+        else:
+            planned = controller.plan(
+                names, stdin=o.stdin(names), options=o.plan_options(target, exclude, adopt, allow_empty, locked)
+            )
+        return _carry_out(controller, planned, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet)
+
+
+def destroy(
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    owner: o.Owner = "cnm",
+    target: o.Targets = None,
+    exclude: o.Excludes = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+    state_dir: o.StateDir = None,
+) -> int:
+    """Remove everything of this owner from this host. Needs no manifests."""
+    with o.controller(owner=owner, state_dir=state_dir) as controller:
+        planned = controller.plan_destroy(options=o.plan_options(target, exclude))
+        return _carry_out(controller, planned, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet)
+
+
+def adopt(
+    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Keys as plan and show print them: link/br0.")],
+    manifests: Annotated[list[str] | None, typer.Option("--manifests", "-m", help="Files and folders.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    verbose: o.Verbose = False,
+    state_dir: o.StateDir = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Take over objects that stand where the manifests want ours."""
+    names = o.sources(manifests)
+    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        planned = controller.plan_adopt(names, keys, stdin=o.stdin(names))
+        return _carry_out(controller, planned, yes=yes, dry_run=dry_run, json=False, verbose=verbose, quiet=False)
+
+
+def _saved_plan(names: list[str]) -> Path | None:
+    """A .json argument that is a plan rather than a manifest."""
+    for name in names:
+        path = Path(name)
+        if path.suffix == ".json" and path.is_file():
+            with path.open("rb") as file:
+                if b'"cnm-plan"' in file.read(4096):
+                    return path
+    return None
+
+
+def _status(plan: Plan) -> int:
+    if plan.conflicts:
+        return CONFLICT
+    return 0 if plan.empty else CHANGES
+
+
+def _print_plan(plan: Plan, *, output: Path | None, json: bool, markdown: bool, verbose: bool, quiet: bool) -> None:
+    from reconciler.cli.console import output as standard_output
+
+    text = None
+    if json or (output is not None and not markdown):
+        import json as codec
+
+        from reconciler.planner.file import plan_to_data
+
+        text = codec.dumps(plan_to_data(plan), indent=2) + "\n"
+    elif markdown:
+        from reconciler.review.markdown import plan_markdown
+
+        text = plan_markdown(plan)
+    if output is not None and text is not None:
+        write_private(output, text)
+        if not json:
+            text = None
+    if text is not None:
+        sys.stdout.write(text)
+    elif not quiet:
+        from reconciler.review.terminal import show_plan
+
+        show_plan(standard_output(), plan, verbose=verbose)
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that only its owner can read and write, replaced in one step. Raises UsageError."""
+    import os
+
+    from reconciler.errors import UsageError
+
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _print_times(planned: Planned) -> None:
+    from reconciler.cli.console import errors
+
+    times = "  ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in planned.seconds.items())
+    errors().print(times, style="dim")
+
+
+def _carry_out(
+    controller: NetworkController,
+    planned: Planned,
+    *,
+    yes: bool,
+    dry_run: bool,
+    json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Show, ask, do, tell."""
+    from reconciler.cli.console import output
+    from reconciler.errors import ConflictError, UsageError
+    from reconciler.review.terminal import show_plan, show_report
+
+    plan = planned.plan
+    console = output()
+    if not (quiet or json):
+        show_plan(console, plan, verbose=verbose)
+    if plan.conflicts:
+        if quiet or json:
+            raise ConflictError(plan.conflicts)
+        return CONFLICT
+    if dry_run:
+        return _status(plan)
+    asked = False
+    if not plan.empty and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask on; say --yes to apply, or --dry-run to look only")
+        asked = True
+        if not typer.confirm("Go ahead?", default=False):
+            console.print("nothing was changed")
+            return CHANGES
+    report = _with_progress(controller, planned, console, again=asked, quiet=quiet or json)
+    if json:
+        import json as codec
+
+        from reconciler.review.data import report_to_data
+
+        sys.stdout.write(codec.dumps(report_to_data(report), indent=2) + "\n")
+    elif not plan.empty and not (quiet and report.ok):
+        show_report(console, report, verbose=verbose)
+    return 0 if report.ok else FAILED
+
+
+def _with_progress(
+    controller: NetworkController, planned: Planned, console: Console, *, again: bool, quiet: bool
+) -> Report:
+    steps = sum(1 for _ in planned.plan.ops())
+    if quiet or not console.is_terminal or not steps:
+        return controller.execute(planned, again=again)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("applying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("apply", total=steps)
+        return controller.execute(planned, progress=lambda _op, _outcome: progress.advance(task), again=again)

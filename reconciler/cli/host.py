@@ -1,0 +1,40 @@
+"""The verbs about this host and this program: doctor, version."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from reconciler import __version__
+from reconciler.cli import options as o
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+    app.command()(version)
+
+
+def doctor(owner: o.Owner = "cnm", json: o.Json = False, state_dir: o.StateDir = None) -> int:
+    """What this host can do: each driver, what is missing, and how to get it. Exit status 1: something is."""
+    with o.controller(owner=owner, state_dir=state_dir) as controller:
+        checks = controller.doctor()
+    if json:
+        import json as codec
+        from dataclasses import asdict
+
+        sys.stdout.write(
+            codec.dumps({"format_version": 1, "checks": [asdict(check) for check in checks]}, indent=2) + "\n"
+        )
+    else:
+        from reconciler.cli.console import output
+        from reconciler.review.terminal import show_checks
+
+        show_checks(output(), checks)
+    return 1 if any(check.level == "error" for check in checks) else 0
+
+
+def version() -> int:
+    """The version of cnm."""
+    sys.stdout.write(f"cnm {__version__}\n")
+    return 0

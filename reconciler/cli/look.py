@@ -1,0 +1,147 @@
+"""The verbs that look: status, show, explain, graph, exec."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import options as o
+
+NOT_IN_SYNC = 2
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+    app.command()(show)
+    app.command()(explain)
+    app.command()(graph)
+    app.command("exec", context_settings={"ignore_unknown_options": True})(run)
+
+
+def status(
+    manifests: o.Sources = None,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    observed: o.Snapshot = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+    state_dir: o.StateDir = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """What holds of each network, sandbox and endpoint, and what does not, with the reason."""
+    names = o.sources(manifests)
+    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        options = o.plan_options(snapshot=observed, allow_empty=True)
+        found = controller.status(names, stdin=o.stdin(names), options=options)
+    if json:
+        from reconciler.review.data import status_to_data
+
+        _print_json(status_to_data(found))
+    elif not quiet:
+        from reconciler.cli.console import output
+        from reconciler.review.terminal import show_status
+
+        show_status(output(), found, verbose=verbose)
+    return 0 if found.in_sync else NOT_IN_SYNC
+
+
+def show(
+    manifests: o.Sources = None,
+    observed: Annotated[
+        bool, typer.Option("--observed", help="All that is on the host, ours and foreign: a snapshot.")
+    ] = False,
+    output_file: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a snapshot.", show_default=False)
+    ] = None,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    json: o.Json = False,
+    state_dir: o.StateDir = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """What this host has of ours; with --observed everything. A snapshot lets others plan without this host."""
+    names = o.sources_if_any(manifests)
+    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        observation = controller.show(names, stdin=o.stdin(names), everything=observed or output_file is not None)
+    if json or output_file is not None:
+        import json as codec
+
+        from reconciler.cli.change import write_private
+        from reconciler.planner.file import snapshot_to_data
+
+        text = codec.dumps(snapshot_to_data(observation), indent=1) + "\n"
+        if output_file is not None:
+            write_private(output_file, text)
+        else:
+            sys.stdout.write(text)
+    else:
+        from reconciler.cli.console import output
+        from reconciler.review.terminal import show_observation
+
+        show_observation(output(), observation)
+    return 0
+
+
+def explain(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key as plan and show print it: link/@web/eth0.")],
+    manifests: Annotated[list[str] | None, typer.Option("--manifests", "-m", help="Files and folders.")] = None,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    state_dir: o.StateDir = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Who asks for something, what the host has, what it stands on and what stands on it."""
+    from reconciler.cli.console import output
+    from reconciler.review.terminal import show_explanation
+
+    names = o.sources(manifests)
+    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        show_explanation(output(), controller.explain(key, names, stdin=o.stdin(names)))
+    return 0
+
+
+def graph(
+    manifests: o.Sources = None,
+    form: Annotated[str, typer.Option("--format", "-f", help="mermaid, dot or svg.")] = "mermaid",
+    node: o.Node = "",
+    env: o.Environment = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Networks, sandboxes and endpoints as a picture."""
+    from reconciler.errors import UsageError
+    from reconciler.review.graph import FORMATS
+
+    if form not in FORMATS:
+        raise UsageError(f"--format {form}: write one of {', '.join(FORMATS)}")
+    names = o.sources(manifests)
+    with o.controller(node, env, lock_file=lock_file) as controller:
+        sys.stdout.write(FORMATS[form](controller.validate(names, stdin=o.stdin(names)).topology))
+    return 0
+
+
+def run(
+    sandbox: Annotated[str, typer.Argument(metavar="SANDBOX", help="Name of the sandbox.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run.")],
+    manifests: Annotated[list[str] | None, typer.Option("--manifests", "-m", help="Files and folders.")] = None,
+    node: o.Node = "",
+    env: o.Environment = None,
+    owner: o.Owner = "cnm",
+    state_dir: o.StateDir = None,
+) -> int:
+    """Run a command inside a sandbox; its exit status is ours."""
+    names = o.sources_if_any(manifests)
+    with o.controller(node, env, owner, state_dir) as controller:
+        return controller.run_inside(sandbox, command, names)
+
+
+def _print_json(data: object) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")

@@ -1,0 +1,77 @@
+"""``cnm``: the entry point, and the one place where errors become exit statuses (docs/cli.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from reconciler.cli import change, host, look, text
+
+app = typer.Typer(
+    name="cnm",
+    help="Container networks, declared: plan, apply, verify.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for family in (change, look, text, host):
+    family.register(app)
+
+
+def main() -> NoReturn:
+    """Run and exit. Expected errors are told in words; for others CNM_TRACEBACK=1 shows where they come from."""
+    from reconciler.errors import CnmError
+
+    try:
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except CnmError as error:
+        _tell(error)
+        sys.exit(error.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except PermissionError as error:
+        sys.stderr.write(f"cnm: {error.strerror}{f': {error.filename}' if error.filename else ''}; run cnm as root\n")
+        sys.exit(1)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # wrong usage, told by the parser
+            context = getattr(error, "ctx", None)
+            if context is not None:
+                sys.stderr.write(f"{context.get_usage()}\n")
+            sys.stderr.write(f"cnm: {error.format_message()}\n")
+            sys.exit(1)
+        if isinstance(error, typer.Exit):
+            sys.exit(error.exit_code)
+        if os.environ.get("CNM_TRACEBACK"):
+            raise
+        sys.stderr.write(
+            f"cnm: unexpected {type(error).__name__}: {error}\nSet CNM_TRACEBACK=1 to see where; please report it.\n"
+        )
+        sys.exit(1)
+
+
+def _tell(error: Exception) -> None:
+    from reconciler.cli.console import errors
+    from reconciler.errors import ManifestError, PlanError
+    from reconciler.review.escape import visible
+    from reconciler.review.terminal import show_problems
+
+    console = errors()
+    if isinstance(error, (ManifestError, PlanError)):
+        show_problems(console, error.problems)
+        if isinstance(error, ManifestError) and len(error.problems) > 1:
+            console.print(f"{len(error.problems)} errors; nothing was touched", style="bold", highlight=False)
+    else:
+        for line in str(error).splitlines():
+            console.print(f"error: {visible(line)}", markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

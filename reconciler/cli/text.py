@@ -1,0 +1,95 @@
+"""The verbs that need no host: validate, lock, schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import options as o
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(validate)
+    app.command()(lock)
+    app.command()(schema)
+
+
+def validate(
+    manifests: o.Sources = None,
+    node: o.Node = "",
+    env: o.Environment = None,
+    allow_empty: o.AllowEmpty = False,
+    locked: o.Locked = False,
+    quiet: o.Quiet = False,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Check the manifests, without a look at any host. Every error is shown, with file, line and column."""
+    names = o.sources(manifests)
+    with o.controller(node, env, lock_file=lock_file) as controller:
+        found = controller.validate(
+            names, stdin=o.stdin(names), options=o.plan_options(allow_empty=allow_empty, locked=locked)
+        )
+    if not quiet:
+        networks = [network for network in found.topology.networks if network.name not in ("host", "none")]
+        endpoints = sum(len(network.endpoints) for network in networks)
+        sys.stdout.write(
+            f"valid: {len(networks)} networks, {len(found.topology.sandboxes)} sandboxes on {found.topology.node}, {endpoints} endpoints\n"
+        )
+        if found.lock_changed:
+            sys.stdout.write(
+                "note: automatic addresses are not in the lock file yet; `cnm lock` or `cnm apply` stores them\n"
+            )
+    return 0
+
+
+def lock(
+    manifests: o.Sources = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit status 2 when the lock file is stale.")
+    ] = False,
+    node: o.Node = "",
+    env: o.Environment = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Decide automatic subnets and addresses and store them in the lock file."""
+    names = o.sources(manifests)
+    with o.controller(node, env, lock_file=lock_file) as controller:
+        found = controller.lock(names, stdin=o.stdin(names), write=not check)
+    if check and found.lock_changed:
+        sys.stdout.write(f"{found.lock_path} is stale\n")
+        return 2
+    sys.stdout.write(f"{found.lock_path}: {'written' if found.lock_changed else 'up to date'}\n")
+    return 0
+
+
+def schema(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="One kind, like Network. Default: all in one.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Write all schemas into this folder.", show_default=False)
+    ] = None,
+) -> int:
+    """JSON Schemas of the manifests, for editors (# yaml-language-server: $schema=...)."""
+    import json
+
+    from reconciler.drivers.registry import options
+    from reconciler.errors import UsageError
+    from reconciler.manifest.schema import schemas
+
+    found = schemas(options())
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in found.items():
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+        return 0
+    name = f"{kind.lower()}.json" if kind else "cnm.json"
+    if name not in found:
+        raise UsageError(
+            f"there is no kind {kind}; there are: {', '.join(sorted(n.removesuffix('.json') for n in found))}"
+        )
+    sys.stdout.write(json.dumps(found[name], indent=2) + "\n")
+    return 0

@@ -1,0 +1,333 @@
+"""Driver bridge: a Linux bridge a network, a veth pair an endpoint, NAT to the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from reconciler.drivers.firewall import Firewall, Zone
+from reconciler.errors import Origin, Problem
+from reconciler.manifest.model import Model
+from reconciler.manifest.types import InterfaceName, IPAddress, Mac
+from reconciler.resources.address import Address, address_key
+from reconciler.resources.link import Bridge, BridgePort, Link, Peer, link_key
+from reconciler.resources.resource import Key, Resource
+from reconciler.resources.route import Route, route_key
+from reconciler.resources.sysctl import Sysctl, sysctl_key
+from reconciler.topology.derive import mac_of, short_name
+from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
+
+MAX_PORTS = 1023  # net/bridge/br_private.h: BR_PORT_BITS 10, port 0 is not used
+IPV6_LINK_LOCAL = "fe80::1/64"  # the bridge's own, as Docker gives it
+
+Mode = Literal["nat", "nat-unprotected", "routed", "isolated"]
+
+
+class GatewayMode(Model):
+    """How each family leaves the network, and who may come in."""
+
+    ipv4: Mode = Field(
+        default="nat",
+        description="nat: out under the host's address, nobody in; nat-unprotected: anybody in; "
+        "routed: no NAT, nobody in; isolated: the host itself has no address here (internal networks only).",
+    )
+    ipv6: Mode = Field(default="nat", description="The same for IPv6.")
+
+
+class Snat(Model):
+    """Fixed source addresses."""
+
+    ipv4: IPAddress | None = Field(
+        default=None, description="IPv4 source address of what leaves, one that the host has."
+    )
+    ipv6: IPAddress | None = Field(
+        default=None, description="IPv6 source address of what leaves, one that the host has."
+    )
+
+
+class BridgeOptions(Model):
+    """Options of driver bridge."""
+
+    bridge: InterfaceName | None = Field(
+        default=None, description="Name of the bridge. Default: br-NETWORK, shortened where needed."
+    )
+    existing: bool = Field(
+        default=False,
+        description="True: use a bridge that somebody else made, as it is; it is never changed "
+        "or removed, and its addresses are its owner's business.",
+    )
+    masquerade: bool = Field(
+        default=True, description="Gateway mode nat: traffic that leaves takes the host's address."
+    )
+    snat: Snat = Field(default=Snat(), description="Fixed source addresses instead of masquerading.")
+    gateway_mode: GatewayMode = Field(
+        default=GatewayMode(), description="How each family leaves the network, and who may come in."
+    )
+    inter_container: bool = Field(default=True, description="False: endpoints of this network cannot reach each other.")
+    trusted_interfaces: list[InterfaceName] = Field(
+        default=[],
+        description="Interfaces of the host from which connections to endpoints are let in, whatever the gateway mode.",
+    )
+    hairpin: bool = Field(default=False, description="Frames may leave through the port that they came in by.")
+    mac: Mac | None = Field(default=None, description="MAC address of the bridge. Default: derived from its name.")
+    stp: bool | None = Field(default=None, description="Spanning tree protocol. Default: the kernel's (off).")
+    priority: Annotated[int, Field(ge=0, le=65535)] | None = Field(default=None, description="Spanning tree priority.")
+    forward_delay: Annotated[int, Field(ge=2, le=30)] | None = Field(
+        default=None, description="Spanning tree forward delay in seconds."
+    )
+    hello_time: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        default=None, description="Spanning tree hello time in seconds."
+    )
+    max_age: Annotated[int, Field(ge=6, le=40)] | None = Field(
+        default=None, description="Spanning tree maximum message age in seconds."
+    )
+    ageing_time: Annotated[int, Field(ge=0, le=1000000)] | None = Field(
+        default=None, description="Seconds after which a learned MAC address is forgotten; 0 never learns."
+    )
+    group_fwd_mask: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="Bit mask of link-local multicast groups to forward (bits 0 to 2 cannot be set)."
+    )
+    multicast_snooping: bool | None = Field(
+        default=None, description="IGMP and MLD snooping. Default: the kernel's (on)."
+    )
+    multicast_querier: bool | None = Field(default=None, description="The bridge itself asks for group memberships.")
+    tx_queue_length: Annotated[int, Field(ge=0, le=1000000)] | None = Field(
+        default=None, description="Transmit queue length in packets."
+    )
+
+
+def bridge_name(network: NetworkView) -> str:
+    """The interface of a network."""
+    options: BridgeOptions = network.options
+    if options.bridge is not None:
+        return options.bridge
+    name = f"br-{network.name}"
+    return name if len(name) <= 15 else short_name("br-", "bridge", network.name)
+
+
+class BridgeDriver:
+    """One bridge a network."""
+
+    name: ClassVar[str] = "bridge"
+    summary: ClassVar[str] = "a Linux bridge a network, a veth pair an endpoint, NAT to the outside"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"link:bridge", "link:veth", "nft"})
+    Options: ClassVar[type[BaseModel]] = BridgeOptions
+
+    def host_interface(self, network: NetworkView) -> str | None:
+        return bridge_name(network)
+
+    def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
+        options: BridgeOptions = network.options
+        if options.existing and options.bridge is None:
+            yield Problem(
+                network.origin, f"network {network.name}: which existing bridge?", "write options.bridge: NAME"
+            )
+        if len(network.local) > MAX_PORTS:
+            yield Problem(
+                network.origin,
+                f"network {network.name} has {len(network.local):,} endpoints on this node; a Linux bridge has {MAX_PORTS:,} ports",
+                "spread them over several networks or nodes",
+            )
+        for version, mode in ((4, options.gateway_mode.ipv4), (6, options.gateway_mode.ipv6)):
+            if mode == "isolated" and not network.internal:
+                yield Problem(
+                    network.origin,
+                    f"network {network.name}: gateway mode isolated (IPv{version}) is for internal networks",
+                    "write spec.internal: true as well",
+                )
+        for version, address in ((4, options.snat.ipv4), (6, options.snat.ipv6)):
+            if address is not None and address.version != version:
+                yield Problem(
+                    network.origin,
+                    f"network {network.name}: snat.ipv{version} is {address}",
+                    f"write an IPv{version} address",
+                )
+        if options.group_fwd_mask is not None and options.group_fwd_mask & 7:
+            yield Problem(
+                network.origin,
+                f"network {network.name}: groupFwdMask {options.group_fwd_mask} has one of bits 0 to 2",
+                "the kernel refuses those",
+            )
+        name = bridge_name(network)
+        for other in topology.networks:
+            if other.driver == self.name and other.name < network.name and bridge_name(other) == name:
+                yield Problem(
+                    network.origin,
+                    f"networks {other.name} and {network.name} have the same bridge, {name}",
+                    "name another one",
+                )
+
+    def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
+        origin = replace(network.origin, driver=self.name)
+        yield from self._bridge(network, origin)
+        yield from self._forwarding(network, node, origin)
+        yield from Firewall(node.owner, origin).render(self._zone(network, origin))
+        for endpoint in network.local:
+            yield from self._endpoint(network, endpoint)
+
+    # -- the network ---------------------------------------------------------------------------------------
+
+    def _bridge(self, network: NetworkView, origin: Origin) -> Iterable[Resource]:
+        options: BridgeOptions = network.options
+        name = bridge_name(network)
+        if options.existing:
+            yield Link(key=link_key("", name), origin=origin, type="bridge", existing=True)
+        else:
+            yield Link(
+                key=link_key("", name),
+                origin=origin,
+                type="bridge",
+                up=True,
+                mtu=network.mtu,
+                mac=options.mac or mac_of("bridge", name),
+                addr_gen="none",
+                txqlen=options.tx_queue_length,
+                bridge=_bridge_spec(options),
+            )
+            for path, value in self._interface_sysctls(network):
+                key = sysctl_key("", path.replace("IFNAME", name))
+                yield Sysctl(key=key, origin=origin, value=value, dev=name)
+            if network.ipv6 and any(s.gateway is not None for s in network.subnets if s.cidr.version == 6):
+                yield _address("", name, IPV6_LINK_LOCAL, origin)
+            for subnet in network.subnets:
+                if subnet.gateway is not None:
+                    at = replace(subnet.origin, driver=self.name)
+                    yield _address("", name, f"{subnet.gateway}/{subnet.cidr.prefixlen}", at)
+
+    @staticmethod
+    def _interface_sysctls(network: NetworkView) -> Iterable[tuple[str, str]]:
+        if network.ipv6:
+            yield "net/ipv6/conf/IFNAME/accept_ra", "0"
+        else:
+            yield "net/ipv6/conf/IFNAME/disable_ipv6", "1"
+
+    @staticmethod
+    def _forwarding(network: NetworkView, node: NodeFacts, origin: Origin) -> Iterable[Resource]:
+        """Forwarding on, where anything of this network passes the host. With IPv6, the host's own routers
+        first: an interface that heard of its default route from a router would lose it otherwise."""
+        if network.internal and not network.allow_from:
+            return
+        if network.ipv4:
+            yield Sysctl(key=sysctl_key("", "net/ipv4/ip_forward"), origin=origin, value="1")
+        if network.ipv6:
+            first = tuple(sysctl_key("", f"net/ipv6/conf/{name}/accept_ra") for name in node.ra_links)
+            for key in first:
+                yield Sysctl(key=key, origin=origin, value="2", dev=None)
+            yield Sysctl(
+                key=sysctl_key("", "net/ipv6/conf/all/forwarding"), origin=origin, value="1", first=first or None
+            )
+
+    def _zone(self, network: NetworkView, origin: Origin) -> Zone:
+        options: BridgeOptions = network.options
+        modes: dict[int, str] = {4: options.gateway_mode.ipv4, 6: options.gateway_mode.ipv6}
+        fixed = {4: options.snat.ipv4, 6: options.snat.ipv6}
+        nat = tuple(
+            (version, str(subnet.cidr), str(fixed[version]) if fixed[version] is not None else None)
+            for subnet in network.subnets
+            if modes[version := subnet.cidr.version] in ("nat", "nat-unprotected")
+            and (options.masquerade or fixed[version] is not None)
+            and not network.internal
+        )
+        return Zone(
+            network=network.name,
+            interface=bridge_name(network),
+            origin=origin,
+            inter_container=options.inter_container,
+            allow_from=tuple(name for other in network.allow_from if (name := _interface_of(other)) is not None),
+            trusted=tuple(options.trusted_interfaces),
+            internal=network.internal,
+            outside={v: "accept" if mode == "nat-unprotected" else "drop" for v, mode in modes.items()},
+            nat=nat,
+        )
+
+    # -- its endpoints -------------------------------------------------------------------------------------
+
+    def _endpoint(self, network: NetworkView, endpoint: EndpointView) -> Iterable[Resource]:
+        options: BridgeOptions = network.options
+        origin = replace(endpoint.origin, driver=self.name)
+        netns, dev = endpoint.sandbox.netns, endpoint.interface
+        host_end = link_key("", short_name("ve-", "endpoint", network.name, endpoint.name))
+        yield Link(
+            key=host_end,
+            origin=origin,
+            type="veth",
+            up=True,
+            mtu=endpoint.mtu,
+            master=bridge_name(network),
+            addr_gen="none",
+            peer=Peer(netns=netns, name=dev),
+            port=BridgePort(isolated=not options.inter_container, hairpin=options.hairpin),
+        )
+        yield Link(
+            key=link_key(netns, dev),
+            origin=origin,
+            type="veth",
+            up=True,
+            mtu=endpoint.mtu,
+            mac=endpoint.mac,
+            addr_gen="none",
+            maker=host_end,
+        )
+        for address in (*endpoint.addresses, *endpoint.link_local):
+            yield _address(netns, dev, str(address), origin)
+        if not network.ipv6:
+            yield _sysctl(netns, dev, f"net/ipv6/conf/{dev}/disable_ipv6", "1", origin)
+        for name, value in sorted(endpoint.sysctls.items()):
+            family, _, item = name.partition("/")
+            place = f"neigh/{dev}/{item.removeprefix('neigh/')}" if item.startswith("neigh/") else f"conf/{dev}/{item}"
+            yield _sysctl(netns, dev, f"net/{family}/{place}", value, origin)
+        for hop, default in ((endpoint.gateway4, "0.0.0.0/0"), (endpoint.gateway6, "::/0")):
+            if hop is not None:
+                yield Route(key=route_key(netns, default), origin=origin, to=default, dev=dev, via=str(hop))
+        for route in endpoint.routes:
+            yield Route(
+                key=route_key(netns, str(route.to), route.metric),
+                origin=replace(route.origin, driver=self.name),
+                to=str(route.to),
+                metric=route.metric,
+                dev=dev,
+                via=str(route.via) if route.via is not None else None,
+            )
+
+
+def _bridge_spec(options: BridgeOptions) -> Bridge | None:
+    """Only what the manifest names is managed; times in centiseconds as the kernel keeps them."""
+    spec = Bridge(
+        stp=options.stp,
+        priority=options.priority,
+        forward_delay=_centiseconds(options.forward_delay),
+        hello_time=_centiseconds(options.hello_time),
+        max_age=_centiseconds(options.max_age),
+        ageing_time=_centiseconds(options.ageing_time),
+        group_fwd_mask=options.group_fwd_mask,
+        mcast_snooping=options.multicast_snooping,
+        mcast_querier=options.multicast_querier,
+    )
+    return spec if spec != Bridge() else None
+
+
+def _centiseconds(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 100
+
+
+def _interface_of(network: NetworkView) -> str | None:
+    from reconciler.drivers.registry import drivers
+
+    return drivers()[network.driver].host_interface(network)
+
+
+def _address(netns: str, dev: str, address: str, origin: Origin) -> Address:
+    """IPv6 addresses are ours by decision, so nobody waits for duplicate address detection."""
+    nodad = True if ":" in address else None
+    return Address(key=address_key(netns, dev, address), origin=origin, dev=dev, address=address, nodad=nodad)
+
+
+def _sysctl(netns: str, dev: str, path: str, value: str, origin: Origin) -> Sysctl:
+    key: Key = sysctl_key(netns, path)
+    return Sysctl(key=key, origin=origin, value=value, dev=dev)
+
+
+DRIVER = BridgeDriver()

@@ -1,0 +1,41 @@
+"""What the drivers host, none and container have in common: they join no networks, they are kinds of stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from reconciler.errors import Problem
+from reconciler.manifest.model import Model
+from reconciler.resources.resource import Resource
+from reconciler.topology.view import NetworkView, NodeFacts, Topology
+
+
+class NoOptions(Model):
+    """This driver has no options."""
+
+
+class StackDriver:
+    """A driver whose network exists by itself, where a sandbox's ``spec.stack`` says so."""
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    stack: ClassVar[str] = ""  # what to write in Sandbox.spec.stack
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+    Options: ClassVar[type[BaseModel]] = NoOptions
+
+    def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
+        if network.name != self.name:
+            yield Problem(
+                network.origin,
+                f"no Network document can have driver {self.name}",
+                f"write 'stack: {self.stack}' in the Sandbox instead",
+            )
+
+    def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
+        return ()  # the stack itself is the sandbox's (drivers/stack.py); nothing is plugged into it
+
+    def host_interface(self, network: NetworkView) -> str | None:
+        return None

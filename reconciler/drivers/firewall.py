@@ -1,0 +1,169 @@
+"""The nftables table of networks with a host side: who may pass between them, and under which address they leave.
+
+::
+
+    forward:      established -> accept; by output interface -> to-NETWORK; by input interface -> from-NETWORK
+    to-NETWORK:   who may come in        from-NETWORK: who may go out
+    postrouting:  masquerade or SNAT for what leaves our networks
+
+Dispatch is by maps, so that a packet costs the same with one network and with a thousand, and a network more
+is an element more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler.drivers.nftexpr import (
+    ACCEPT,
+    DROP,
+    ESTABLISHED,
+    MASQUERADE,
+    meta,
+    rule,
+    snat_map,
+    source_in,
+    verdict_map,
+)
+from reconciler.errors import Origin
+from reconciler.resources.nft import (
+    NftChain,
+    NftElement,
+    NftSet,
+    NftTable,
+    Rule,
+    chain_key,
+    element_key,
+    set_key,
+    table_key,
+)
+from reconciler.resources.resource import Resource
+
+FAMILY = "inet"
+# Before foreign base chains of the usual priorities would drop: nft(8), table of standard priority names.
+FILTER, SRCNAT = 0, 100
+
+
+def table_name(owner: str) -> str:
+    """One table an owner, so that two repositories on one host do not meet."""
+    return "cnm" if owner == "cnm" else f"cnm-{owner}"
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A network as the firewall sees it.
+
+    ``outside`` is what happens to new connections from other interfaces of the host: ``accept`` or ``drop``.
+    ``nat`` are (IP version, subnet, SNAT address or None for masquerading).
+    """
+
+    network: str
+    interface: str
+    origin: Origin
+    inter_container: bool
+    allow_from: tuple[str, ...]
+    trusted: tuple[str, ...]
+    internal: bool
+    outside: dict[int, str]
+    nat: tuple[tuple[int, str, str | None], ...]
+
+
+class Firewall:
+    """The parts of one owner's table."""
+
+    def __init__(self, owner: str, origin: Origin) -> None:
+        self._table = table_name(owner)
+        self._origin = origin
+
+    def render(self, zone: Zone) -> Iterable[Resource]:
+        """The shared frame, and what is this network's own."""
+        yield from self._frame()
+        name = zone.network
+        yield self._chain(f"to-{name}", rules=tuple(_inward(zone)))
+        yield self._chain(f"from-{name}", rules=tuple(_outward(zone)))
+        yield self._element("to", zone.interface, f"goto to-{name}")
+        yield self._element("from", zone.interface, f"goto from-{name}")
+        yield self._element("bridges", zone.interface)
+        for version, subnet, address in zone.nat:
+            if address is None:
+                yield self._element(f"masquerade{version}", subnet)
+            else:
+                yield self._element(f"snat{version}", subnet, address)
+
+    def _frame(self) -> Iterable[Resource]:
+        yield NftTable(key=table_key(FAMILY, self._table), origin=self._origin)
+        yield self._set("to", "ifname", "verdict")
+        yield self._set("from", "ifname", "verdict")
+        yield self._set("bridges", "ifname")
+        nat = []
+        for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
+            yield self._set(f"masquerade{version}", kind, interval=True)
+            yield self._set(f"snat{version}", kind, kind, interval=True)
+            leaving = meta("oifname", "@bridges", "!=")
+            nat.append(rule("fixed source address", leaving, snat_map(version, f"snat{version}")))
+            nat.append(rule("the host's own address", source_in(version, f"masquerade{version}"), leaving, MASQUERADE))
+        yield self._chain(
+            "forward",
+            "filter",
+            "forward",
+            FILTER,
+            (
+                rule("what was let through before", ESTABLISHED, ACCEPT),
+                rule("into a network", verdict_map("oifname", "to")),
+                rule("out of a network", verdict_map("iifname", "from")),
+            ),
+        )
+        yield self._chain("postrouting", "nat", "postrouting", SRCNAT, tuple(nat))
+
+    def _chain(
+        self,
+        name: str,
+        kind: str | None = None,
+        hook: str | None = None,
+        priority: int | None = None,
+        rules: tuple[Rule, ...] = (),
+    ) -> NftChain:
+        policy = "accept" if hook else None
+        key = chain_key(FAMILY, self._table, name)
+        return NftChain(
+            key=key, origin=self._origin, type=kind, hook=hook, priority=priority, policy=policy, rules=rules
+        )
+
+    def _set(self, name: str, kind: str, data_type: str | None = None, *, interval: bool = False) -> NftSet:
+        key = set_key(FAMILY, self._table, name)
+        return NftSet(key=key, origin=self._origin, type=kind, data_type=data_type, interval=interval)
+
+    def _element(self, name: str, element: str, value: str | None = None) -> NftElement:
+        key = element_key(FAMILY, self._table, name, element)
+        return NftElement(key=key, origin=self._origin, value=value)
+
+
+def _inward(zone: Zone) -> Iterable[Rule]:
+    """Frames between two ports of one bridge pass here too where br_netfilter is on: hence the first rule."""
+    name = zone.network
+    if zone.inter_container:
+        yield rule(f"{name}: among its own endpoints", meta("iifname", zone.interface), ACCEPT)
+    else:
+        yield rule(f"{name}: its endpoints are kept apart", meta("iifname", zone.interface), DROP)
+    for interface in sorted(zone.allow_from):
+        yield rule(f"{name}: allowFrom", meta("iifname", interface), ACCEPT)
+    for interface in sorted(zone.trusted):
+        yield rule(f"{name}: trusted interface of the host", meta("iifname", interface), ACCEPT)
+    yield rule(f"{name}: other networks", meta("iifname", "@bridges"), DROP)
+    if zone.internal:
+        yield rule(f"{name}: internal", DROP)
+        return
+    outside = dict(zone.outside)
+    if len(set(outside.values())) == 1:
+        verdict = next(iter(outside.values()))
+        yield rule(f"{name}: from outside", ACCEPT if verdict == "accept" else DROP)
+        return
+    for version, verdict in sorted(outside.items()):
+        family = {"match": {"op": "==", "left": {"meta": {"key": "nfproto"}}, "right": f"ipv{version}"}}
+        yield rule(f"{name}: IPv{version} from outside", family, ACCEPT if verdict == "accept" else DROP)
+
+
+def _outward(zone: Zone) -> Iterable[Rule]:
+    if zone.internal:
+        yield rule(f"{zone.network}: internal, no way out", DROP)

@@ -1,0 +1,161 @@
+"""What this host can do: each driver, which capability is missing, and how to get it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from reconciler.drivers.registry import drivers
+from reconciler.engine.result import Check
+from reconciler.errors import CnmError, Problem, UnsupportedError
+from reconciler.host.capability import link_kind
+from reconciler.host.files import read_small
+from reconciler.host.host import Host
+from reconciler.manifest import reader
+from reconciler.planner.plan import Action, Plan
+from reconciler.topology.view import Topology
+
+if TYPE_CHECKING:
+    from reconciler.engine.controller import NetworkController
+
+OLDEST_KERNEL = (6, 1)
+CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
+
+
+def kernel_version() -> tuple[int, int]:
+    """(6, 18) of ``6.18.44-anything``."""
+    major, minor = os.uname().release.split("-")[0].split(".")[:2]
+    return int(major), int("".join(c for c in minor if c.isdigit()) or 0)
+
+
+def require_kernel() -> None:
+    """Raise UnsupportedError on a kernel that is too old."""
+    if kernel_version() < OLDEST_KERNEL:
+        oldest = ".".join(map(str, OLDEST_KERNEL))
+        raise UnsupportedError(f"this host runs Linux {os.uname().release}; cnm needs {oldest} or newer")
+
+
+def missing(host: Host, capability: str) -> str:
+    """ "" when the host has it, else what is wrong."""
+    kind, _, what = capability.partition(":")
+    if kind == "link":
+        return link_kind(what)
+    if capability == "nft":
+        return "" if host.nft.installed else "nft is not installed"
+    return f"cnm does not know how to look for {capability}"
+
+
+_REMEDIES = {"nft": "apt-get install nftables", "link": "a kernel built with it, or its module loaded (modprobe)"}
+
+
+def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:
+    """Raise UnsupportedError for what the networks of this plan need and the host lacks, before anything is
+    touched. Looked for only when something is to be made."""
+    making = {op.origin.document for op in plan.ops() if op.action is Action.CREATE}
+    problems = []
+    for network in topology.networks:
+        if making.isdisjoint(
+            {f"Network/{network.name}", *(f"Endpoint/{network.name}/{e.name}" for e in network.local)}
+        ):
+            continue
+        for capability in sorted(drivers()[network.driver].capabilities):
+            lacking = missing(host, capability)
+            if lacking:
+                remedy = _REMEDIES.get(capability.partition(":")[0], "")
+                text = f"network {network.name} (driver {network.driver}) needs {capability}: {lacking}"
+                problems.append(Problem(network.origin, text, remedy))
+    if problems:
+        raise UnsupportedError(problems)
+
+
+def examine(controller: NetworkController) -> tuple[Check, ...]:
+    """Looks only; whatever it cannot find out is a finding, not an error."""
+    checks = [_kernel(), _privileges()]
+    try:
+        host = controller.host
+    except (CnmError, OSError) as error:
+        checks.append(Check("host", "error", f"cannot be opened: {error}", "run cnm as root"))
+        return tuple(checks)
+    checks.append(
+        Check("nftables", "ok", "nft is installed")
+        if host.nft.installed
+        else Check("nftables", "error", "nft is not installed", _REMEDIES["nft"])
+    )
+    checks.append(
+        Check("YAML", "ok", "libyaml parses manifests")
+        if reader.FAST
+        else Check(
+            "YAML",
+            "warning",
+            "pure Python parses manifests, several times slower",
+            "pip install 'ruamel.yaml[oldlibyaml]'",
+        )
+    )
+    checks.append(_bridge_netfilter())
+    for name, driver in sorted(drivers().items()):
+        lacking = _lacking(host, name)
+        checks.append(
+            Check(f"driver {name}", "error", "; ".join(lacking), _REMEDIES["link"])
+            if lacking
+            else Check(f"driver {name}", "ok", driver.summary)
+        )
+    checks.append(_agreement(host))
+    checks.append(Check("inventory", "ok", f"{host.inventory.path}: {len(host.inventory.netns)} namespaces of ours"))
+    return tuple(checks)
+
+
+def _lacking(host: Host, name: str) -> list[str]:
+    return [text for capability in sorted(drivers()[name].capabilities) if (text := missing(host, capability))]
+
+
+def _kernel() -> Check:
+    release = os.uname().release
+    if kernel_version() < OLDEST_KERNEL:
+        return Check("kernel", "error", f"Linux {release} is too old", "Linux 6.1 or newer")
+    return Check("kernel", "ok", f"Linux {release}")
+
+
+def _privileges() -> Check:
+    effective = 0
+    for line in read_small("/proc/self/status").splitlines():
+        if line.startswith("CapEff:"):
+            with suppress(ValueError):
+                effective = int(line.split()[1], 16)
+    lacking = [
+        name for name, bit in (("NET_ADMIN", CAP_NET_ADMIN), ("SYS_ADMIN", CAP_SYS_ADMIN)) if not effective >> bit & 1
+    ]
+    if lacking:
+        return Check("privileges", "error", f"no CAP_{' and no CAP_'.join(lacking)}", "run cnm as root")
+    return Check("privileges", "ok", "CAP_NET_ADMIN and CAP_SYS_ADMIN")
+
+
+def _bridge_netfilter() -> Check:
+    value = read_small("/proc/sys/net/bridge/bridge-nf-call-iptables").strip()
+    if not value:
+        return Check("br_netfilter", "ok", "not loaded: frames inside a bridge do not pass nftables")
+    state = "on" if value == "1" else "off"
+    return Check("br_netfilter", "ok", f"{state}; isolation holds either way")
+
+
+def _agreement(host: Host) -> Check:
+    """Our selective decoder beside pyroute2's complete one, on this very kernel."""
+    from pyroute2 import IPRoute
+
+    host.root.look()
+    with IPRoute() as reference:
+        theirs = {
+            link["index"]: (link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU")) for link in reference.get_links()
+        }
+    ours = {link.ifindex: (link.name, link.mtu) for link in host.root.links}
+    both = ours.keys() & theirs.keys()
+    wrong = [index for index in both if ours[index] != theirs[index]]
+    if wrong:
+        return Check(
+            "netlink",
+            "error",
+            f"decoded otherwise than pyroute2 {version('pyroute2')} does: links {wrong}",
+            "report this",
+        )
+    return Check("netlink", "ok", f"{len(both)} links decoded as pyroute2 {version('pyroute2')} does")

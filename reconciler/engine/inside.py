@@ -1,0 +1,33 @@
+"""Running a command inside a sandbox, as ``ip netns exec`` does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from reconciler.errors import UsageError
+from reconciler.host.host import Host
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # what shells say
+
+
+def run_inside(host: Host, sandbox: str, source: str, argv: Sequence[str]) -> int:
+    """``sandbox`` "" is the host's own stack. A command killed by signal N gives 128+N."""
+    if not argv:
+        raise UsageError("no command was given: cnm exec SANDBOX -- COMMAND")
+    namespace = host.root if not sandbox else host.find(sandbox, source)
+    if namespace is None:
+        raise UsageError(f"the namespace of sandbox {sandbox} is not there; `cnm status` says why")
+    with namespace.entered():  # a child starts in the namespace that its parent's thread is in
+        try:
+            child = subprocess.Popen(list(argv), env=os.environ.copy())  # noqa: S603 - what the user asked to run
+        except FileNotFoundError:
+            return NOT_FOUND
+        except PermissionError:
+            return NOT_EXECUTABLE
+    try:
+        status = child.wait()
+    except KeyboardInterrupt:
+        status = child.wait()
+    return status if status >= 0 else 128 - status

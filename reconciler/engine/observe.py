@@ -1,0 +1,93 @@
+"""Looking at the host: every kind's reader over every namespace that matters, into one Observation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from reconciler.host.files import read_small
+from reconciler.host.host import Host
+from reconciler.netlink.route import RTM_GETROUTE, RTPROT_RA, RawRoute, decode_route, dump_routes
+from reconciler.planner.plan import Observation
+from reconciler.resources.actuator import Scope
+from reconciler.resources.netns import Netns
+from reconciler.resources.registry import actuators
+from reconciler.resources.resource import Key, Observed, Resource
+from reconciler.topology.view import HostRoute, NodeFacts
+
+RESOLV_CONF = "/etc/resolv.conf"
+_FIRST = ("netns", "link")  # namespaces are opened, then interfaces give names to indices; all else builds on both
+
+
+def observe(host: Host, desired: Iterable[Resource], facts: NodeFacts) -> Observation:
+    """Everything in the namespaces that ``desired`` or the inventory names, ours and foreign.
+
+    Raises ObservationError when something could not be read whole: a plan on half a picture would prune the
+    other half.
+    """
+    wanted = {resource.key: resource for resource in desired}
+    inventory = host.inventory
+    netns = {""} | {key.name for key in wanted if key.kind == "netns"} | set(inventory.netns) | set(inventory.sources)
+    for name in set(inventory.sources).intersection(netns):  # other people's namespaces that we were in before
+        host.find(name, inventory.sources[name])
+    settings = {key for key, resource in wanted.items() if resource.setting}
+    settings |= {Key.parse(text) for text in inventory.settings}
+    scope = Scope(owner=host.owner, netns=tuple(sorted(netns)), settings=frozenset(settings), wanted=wanted)
+    hands = actuators()
+    items: dict[Key, Observed] = {}
+    for batch in (*_FIRST, *sorted(set(hands).difference(_FIRST))):
+        for seen in hands[batch].read(host, scope):
+            items[seen.resource.key] = seen
+    return Observation(items=items, facts=facts)
+
+
+def remember_sources(host: Host, desired: Iterable[Resource]) -> None:
+    """Note where the namespaces of others are that we are about to work in, to find them when nobody asks any more."""
+    for resource in desired:
+        if isinstance(resource, Netns) and resource.source != "named":
+            host.inventory.sources[resource.key.name] = resource.source
+
+
+def read_facts(host: Host, node: str) -> NodeFacts:
+    """What rendering may know of this host. Reads the routes and the resolver's configuration."""
+    host.root.look()
+    names = host.root.names()
+    mtus = {link.ifindex: link.mtu for link in host.root.links}
+    ours = {link.ifindex for link in host.root.links if any(name.startswith("cnm.") for name in link.altnames)}
+    routes: list[RawRoute] = host.root.rtnl.dump(RTM_GETROUTE, dump_routes(), decode_route)
+    default = [route for route in routes if route.to in ("0.0.0.0/0", "::/0") and route.ifindex]
+    return NodeFacts(
+        name=node,
+        owner=host.owner,
+        kernel=os.uname().release,
+        capabilities=frozenset({"nft"} if host.nft.installed else ()),
+        ra_links=tuple(
+            sorted(
+                {names[route.ifindex] for route in default if route.protocol == RTPROT_RA and route.ifindex in names}
+            )
+        ),
+        uplink_mtu=min((mtus[route.ifindex] for route in default if route.ifindex in mtus), default=1500),
+        routes=tuple(
+            HostRoute(route.to, names.get(route.ifindex, ""))
+            for route in sorted(routes)
+            if route.ifindex
+            and route.ifindex not in ours
+            and route.to not in ("0.0.0.0/0", "::/0")
+            and not route.to.startswith(("fe80::", "ff00::"))
+            and names.get(route.ifindex) != "lo"
+        ),
+        nameservers=_nameservers(),
+    )
+
+
+def _nameservers() -> tuple[str, ...]:
+    found = []
+    for line in read_small(RESOLV_CONF).splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] == "nameserver":
+            try:
+                found.append(str(ip_address(words[1].partition("%")[0])))
+            except ValueError:
+                continue
+    return tuple(found)

@@ -1,0 +1,228 @@
+"""Loading: files in, validated documents out; everything that is wrong, at once."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path as FilePath
+from typing import IO, Any
+
+from pydantic import BaseModel, ValidationError
+
+import reconciler.manifest.kinds as kinds_package
+from reconciler.errors import ManifestError, Origin, Problem
+from reconciler.manifest.complaint import complaints
+from reconciler.manifest.document import Document, Path
+from reconciler.manifest.kinds.network import Network
+from reconciler.manifest.kinds.patch import Patch
+from reconciler.manifest.model import API_VERSION, DocumentModel
+from reconciler.manifest.patch import Identity, applies, apply, targets
+from reconciler.manifest.reader import RawDocument, read_documents
+from reconciler.manifest.source import find
+from reconciler.manifest.suggest import meant
+
+RESERVED = {"Network": ("host", "none"), "Sandbox": ("host",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """``documents`` sorted by kind, name and place, patches applied and left out. ``root`` is where the lock file lives."""
+
+    documents: tuple[Document, ...]
+    root: FilePath | None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A document on its way: raw, perhaps patched."""
+
+    kind: str
+    identity: Identity
+    data: Any
+    origin: Origin
+    positions: Mapping[Path, tuple[int, int]]
+    patched_at: dict[str, Origin]  # JSON pointer -> the patch operation that put it there
+
+
+@cache
+def kinds() -> Mapping[str, type[DocumentModel]]:
+    """Kind name to model: every module of ``manifest/kinds`` that has ``KIND``."""
+    names = sorted(module.name for module in pkgutil.iter_modules(kinds_package.__path__))
+    models = [importlib.import_module(f"{kinds_package.__name__}.{name}").KIND for name in names]
+    return {model.__name__: model for model in models}
+
+
+def load(
+    sources: Sequence[str],
+    *,
+    options: Mapping[str, type[BaseModel]],
+    node: str = "",
+    environment: str | None = None,
+    stdin: IO[bytes] | None = None,
+) -> Manifests:
+    """Read, patch and validate. ``options`` are the drivers' option models by driver name.
+
+    Raises ManifestError with all problems of all files.
+    """
+    found = find(sources, stdin)
+    problems = list(found.problems)
+    drafts: list[_Draft] = []
+    for source in found.sources:
+        try:
+            raws = read_documents(source.raw, source.file)
+        except ManifestError as error:
+            problems += error.problems
+            continue
+        drafts += [draft for raw in raws if (draft := _draft(raw, source.file, problems)) is not None]
+    _refuse_duplicates(drafts, problems)
+    _patch(drafts, node, environment, problems)
+    documents = [document for draft in drafts if (document := _validate(draft, options, problems)) is not None]
+    if problems:
+        raise ManifestError(problems)
+    kept = [document for document in documents if not isinstance(document.model, Patch)]
+    return Manifests(tuple(sorted(kept, key=lambda d: (d.kind, d.name, d.origin))), found.root)
+
+
+def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | None:
+    """Enough of a look to know what a document claims to be."""
+    data = raw.data
+
+    def wrong(key: str, message: str, hint: str) -> None:
+        line, column = raw.positions.get((key,), (raw.line, raw.column))
+        problems.append(Problem(Origin(file=file, line=line, column=column), message, hint))
+
+    if not isinstance(data, dict):
+        wrong(
+            "",
+            "a document is a mapping with apiVersion, kind, metadata and spec",
+            f"begin with 'apiVersion: {API_VERSION}'",
+        )
+        return None
+    if data.get("apiVersion") != API_VERSION:
+        said = f"apiVersion {data['apiVersion']!r} is not known" if "apiVersion" in data else "there is no apiVersion"
+        wrong("apiVersion", said, f"write apiVersion: {API_VERSION}")
+        return None
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in kinds():
+        said = f"kind {kind!r} is not known" if "kind" in data else "there is no kind"
+        hint = meant(kind, kinds()) if isinstance(kind, str) else f"write one of {', '.join(kinds())}"
+        wrong("kind", said, hint)
+        return None
+    metadata, spec = data.get("metadata"), data.get("spec")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    network = spec.get("network") if kind == "Endpoint" and isinstance(spec, dict) else None
+    shown = f"{network}/{name}" if isinstance(network, str) else str(name)
+    identity = (kind, name if isinstance(name, str) else "", network if isinstance(network, str) else "")
+    place = Origin(file=file, line=raw.line, column=raw.column, document=f"{kind}/{shown}")
+    if identity[1] in RESERVED.get(kind, ()):
+        hint = f"write 'stack: {name}' in a Sandbox" if kind == "Network" else "choose another name"
+        problems.append(Problem(place, f"{kind} {name} exists by itself and cannot be declared", hint))
+    return _Draft(kind, identity, data, place, raw.positions, {})
+
+
+def _refuse_duplicates(drafts: Sequence[_Draft], problems: list[Problem]) -> None:
+    first: dict[Identity, _Draft] = {}
+    for draft in sorted(drafts, key=lambda draft: draft.origin):
+        other = first.setdefault(draft.identity, draft)
+        if other is not draft and draft.identity[1]:
+            where = f" on network {draft.identity[2]}" if draft.identity[2] else ""
+            problems.append(
+                Problem(
+                    draft.origin,
+                    f"{draft.kind} {draft.identity[1]}{where} is declared twice; the other is at {other.origin}",
+                    "remove or rename one of them",
+                )
+            )
+
+
+def _patch(drafts: Sequence[_Draft], node: str, environment: str | None, problems: list[Problem]) -> None:
+    """Apply the patches in the order of file and position."""
+    known = {draft.identity: draft for draft in drafts if draft.kind != "Patch"}
+    for draft in sorted((draft for draft in drafts if draft.kind == "Patch"), key=lambda draft: draft.origin):
+        try:
+            patch = Patch.model_validate(draft.data)
+        except ValidationError:
+            continue  # told when the document itself is validated
+        meant_documents = targets(patch, known)
+        target = patch.spec.target
+        at = _at(draft, "spec", "target", "name")
+        if not meant_documents:
+            names = [identity[1] for identity in known if identity[0] == target.kind]
+            problems.append(Problem(at, f"there is no {target.kind} {target.name} to patch", meant(target.name, names)))
+        elif len(meant_documents) > 1:
+            networks = ", ".join(identity[2] for identity in meant_documents)
+            problems.append(
+                Problem(at, f"endpoint {target.name} exists on several networks: {networks}", "add target.network")
+            )
+        elif applies(patch, node, environment):
+            _patch_one(known[meant_documents[0]], draft, patch, problems)
+
+
+def _patch_one(target: _Draft, draft: _Draft, patch: Patch, problems: list[Problem]) -> None:
+    def report(origin: Origin, message: str, hint: str) -> None:
+        problems.append(Problem(origin, message, hint))
+
+    operations = patch.spec.operations
+    changed = apply(target.data, operations, lambda number: _at(draft, "spec", "operations", number), report)
+    if changed is None:
+        return
+    target.data = changed
+    for number, operation in enumerate(operations):
+        if operation.op != "test":
+            target.patched_at[operation.path] = _at(draft, "spec", "operations", number)
+
+
+def _at(draft: _Draft, *path: str | int) -> Origin:
+    """The place of a part: in the patch that put it there, else in the document."""
+    pointer = ""
+    pointers = [""]
+    for part in path:
+        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+        pointers.append(pointer)
+    for prefix in reversed(pointers):
+        patched = draft.patched_at.get(prefix)
+        if patched is not None:
+            return patched
+    for end in range(len(path), -1, -1):
+        position = draft.positions.get(path[:end])
+        if position is not None:
+            return Origin(draft.origin.file, *position, draft.origin.document)
+    return draft.origin
+
+
+def _validate(draft: _Draft, options: Mapping[str, type[BaseModel]], problems: list[Problem]) -> Document | None:
+    def report(path: Path, message: str, hint: str) -> None:
+        problems.append(Problem(_at(draft, *path), message, hint))
+
+    try:
+        model = kinds()[draft.kind].model_validate(draft.data)
+    except ValidationError as error:
+        for path, message, hint in complaints(error, kinds()[draft.kind], draft.data):
+            report(path, message, hint)
+        return None
+    chosen = None
+    if isinstance(model, Network):
+        if model.spec.driver not in options:
+            report(("spec", "driver"), f"there is no driver {model.spec.driver!r}", meant(model.spec.driver, options))
+            return None
+        driver = options[model.spec.driver]
+        try:
+            chosen = driver.model_validate(model.spec.options)
+        except ValidationError as error:
+            for path, message, hint in complaints(error, driver, model.spec.options):
+                report(("spec", "options", *path), message, hint)
+            return None
+    positions = draft.positions
+    if draft.patched_at:
+        positions = dict(positions)
+        for pointer, origin in draft.patched_at.items():
+            positions[_pointer_path(pointer)] = (origin.line, origin.column)
+    return Document(model=model, origin=draft.origin, positions=positions, options=chosen)
+
+
+def _pointer_path(pointer: str) -> Path:
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    return tuple(int(part) if part.isdigit() else part for part in parts)

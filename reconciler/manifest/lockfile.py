@@ -1,0 +1,114 @@
+"""cnm.lock: the automatic addresses that were decided, beside the manifests and meant to be committed.
+
+Every node of a repository computes the same addresses because it reads the same decisions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import ManifestError, Origin, Problem, UsageError
+from reconciler.manifest.reader import read_documents
+
+LOCK_NAME = "cnm.lock"
+LOCK_VERSION = 1
+_HEADER = """\
+# Automatic addresses, decided by cnm. Commit this file with the manifests;
+# `cnm lock` and `cnm apply` keep it up to date, `--locked` refuses to change it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """``subnets``: network -> CIDRs chosen for it. ``addresses``: ``network/endpoint`` -> addresses, IPv4 first."""
+
+    subnets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_lock(path: Path) -> Lock:
+    """An absent file is an empty lock. Raises ManifestError for one that makes no sense."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return Lock()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    documents = read_documents(raw, path.name)
+    if not documents:
+        return Lock()
+    data, positions = documents[0].data, documents[0].positions
+    problems: list[Problem] = []
+
+    def wrong(message: str, *where: str | int) -> None:
+        line, column = positions.get(where) or positions.get(()) or (1, 1)
+        hint = "restore it from git, or remove it and run `cnm lock` (addresses may change)"
+        problems.append(Problem(Origin(file=path.name, line=line, column=column), message, hint))
+
+    if not isinstance(data, dict) or set(data) != {"version", "subnets", "addresses"}:
+        wrong("a lock file has version, subnets and addresses")
+    elif data["version"] != LOCK_VERSION:
+        wrong(f"lock file version {data['version']!r}; this cnm reads {LOCK_VERSION}", "version")
+    else:
+        lock = Lock(
+            _section(data["subnets"], "subnets", ip_network, wrong),
+            _section(data["addresses"], "addresses", ip_address, wrong),
+        )
+        if not problems:
+            return lock
+    raise ManifestError(problems)
+
+
+def _section(data: Any, name: str, parse: Any, wrong: Any) -> dict[str, tuple[str, ...]]:
+    section: dict[str, tuple[str, ...]] = {}
+    if not isinstance(data, dict):
+        wrong(f"{name} is a mapping", name)
+        return section
+    for key, values in data.items():
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            wrong(f"{key}: expected a list of strings", name, key)
+            continue
+        for number, value in enumerate(values):
+            try:
+                parse(value)
+            except ValueError as error:
+                wrong(str(error), name, key, number)
+        section[key] = tuple(values)
+    return section
+
+
+def render_lock(lock: Lock) -> str:
+    """The file's text: the same lock gives the same bytes."""
+    lines = [_HEADER, f"version: {LOCK_VERSION}\n"]
+    for name, section in (("subnets", lock.subnets), ("addresses", lock.addresses)):
+        lines.append(f"{name}:\n" if section else f"{name}: {{}}\n")
+        lines += [f"  {key}: [{', '.join(map(_quoted, section[key]))}]\n" for key in sorted(section)]
+    return "".join(lines)
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"'
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Replace the file in one step, so that a crash leaves the old or the new one. Raises UsageError."""
+    if path.is_symlink():
+        raise UsageError(f"{path} is a symbolic link; the lock file must be a file of its own")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            with os.fdopen(fd, "w") as file:
+                file.write(render_lock(lock))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; automatic addresses cannot be kept") from None

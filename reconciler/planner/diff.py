@@ -1,0 +1,322 @@
+"""The difference between what is wanted and what was seen, as a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.errors import Origin, Problem
+from reconciler.planner.fingerprint import fingerprint
+from reconciler.planner.order import arrange
+from reconciler.planner.plan import Action, Observation, Op, Pending, Plan
+from reconciler.planner.seen import SeenIndex
+from reconciler.planner.select import matches, select
+from reconciler.planner.wait import split_pending
+from reconciler.resources.resource import Impact, Key, Observed, Resource
+
+UNWANTED = "no manifest asks for it any more"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What classification finds, before it becomes ops."""
+
+    create: dict[Key, str] = field(default_factory=dict)  # key -> reason
+    update: dict[Key, Resource | None] = field(default_factory=dict)  # key -> before
+    adopt: set[Key] = field(default_factory=set)
+    recreate: dict[Key, str] = field(default_factory=dict)  # key -> reason
+    surplus: dict[Key, str] = field(default_factory=dict)  # key -> reason
+    pending: dict[Key, Pending] = field(default_factory=dict)
+    drift: set[Key] = field(default_factory=set)
+    conflicts: list[Problem] = field(default_factory=list)
+
+
+def make_plan(
+    desired: Iterable[Resource],
+    observation: Observation,
+    *,
+    owner: str,
+    node: str = "",
+    prune: bool = True,
+    adopt: bool | Collection[Key] = False,
+    targets: Collection[str] = (),
+    excludes: Collection[str] = (),
+    warnings: Iterable[Problem] = (),
+) -> Plan:
+    """What has to change so that the host is as ``desired``. Pure; the same for any order of ``desired``.
+
+    Only what carries ``owner``'s mark is changed or removed. ``adopt`` True takes over unmarked objects that
+    can be brought in line in place; keys in it also those that must be recreated. ``targets`` never prunes.
+    Raises CycleError.
+    """
+    everything = {resource.key: resource for resource in sorted(desired, key=lambda resource: resource.key)}
+    wanted = select(everything, targets, excludes) if targets or excludes else everything
+    items = observation.items
+    told = list(warnings)
+    draft = _classify(wanted, items, owner, adopt)
+    if prune and not targets and not observation.partial:
+        for key in sorted(items):
+            seen = items[key]
+            if seen.owner == owner and key not in everything and not (excludes and matches(seen.resource, excludes)):
+                draft.surplus[key] = UNWANTED
+    elif observation.partial:
+        told += [Problem(Origin(), f"{what}: not read, so nothing is removed") for what in observation.partial]
+    ops = _ops(draft, wanted, items, SeenIndex(items), owner) if _something(draft) else []
+    return Plan(
+        owner=owner,
+        node=node,
+        stages=arrange(ops) if ops else (),
+        drift=tuple(sorted(draft.drift)),
+        conflicts=tuple(sorted(set(draft.conflicts))),
+        warnings=tuple(told),
+        pending=tuple(draft.pending[key] for key in sorted(draft.pending)),
+        desired_fingerprint=fingerprint(everything.values()) if ops else "",
+        observed_fingerprint=fingerprint(_touched(ops, items)) if ops else "",
+    )
+
+
+def _touched(ops: Iterable[Op], items: Mapping[Key, Observed]) -> list[Resource]:
+    return [items[key].resource for key in sorted({op.key for op in ops}) if key in items]
+
+
+def _something(draft: _Draft) -> bool:
+    return bool(draft.create or draft.update or draft.adopt or draft.recreate or draft.surplus)
+
+
+def _classify(
+    wanted: Mapping[Key, Resource], items: Mapping[Key, Observed], owner: str, adopt: bool | Collection[Key]
+) -> _Draft:
+    draft = _Draft()
+    missing: list[Resource] = []
+    for key, resource in wanted.items():
+        seen = items.get(key)
+        if seen is None:
+            missing.append(resource)
+        elif seen.owner == owner or resource.setting:
+            if seen.resource.differs(resource):
+                _change(draft, key, seen.resource, resource)
+                if seen.owner == owner:
+                    draft.drift.add(key)
+        elif not resource.awaited():
+            _clash(draft, key, seen, resource, adopt)
+    if missing:
+        draft.pending, problems = split_pending(missing, wanted, items)
+        draft.conflicts += problems
+    for resource in missing:
+        if resource.key in draft.pending or resource.awaited():
+            continue
+        maker = resource.made_by()
+        if maker is not None and maker in items and maker not in draft.recreate:
+            if items[maker].owner != owner:
+                draft.conflicts.append(
+                    Problem(resource.origin, f"{maker}, which makes {resource.key}, stands here and is not ours")
+                )
+                continue
+            draft.recreate[maker] = f"its other end, {resource.key}, is missing"
+            draft.drift.add(maker)
+        draft.create[resource.key] = ""
+        if any(parent in items and items[parent].owner == owner for parent in resource.hangs_on()):
+            draft.drift.add(resource.key)
+    return draft
+
+
+def _change(draft: _Draft, key: Key, seen: Resource, resource: Resource) -> None:
+    change = seen.change_to(resource)
+    if change.in_place:
+        draft.update[key] = seen
+        return
+    draft.recreate[key] = change.reason
+    maker = resource.made_by()
+    if maker is not None:
+        draft.recreate.setdefault(maker, f"its other end, {key}, must be made anew")
+
+
+def _clash(draft: _Draft, key: Key, seen: Observed, resource: Resource, adopt: bool | Collection[Key]) -> None:
+    named = not isinstance(adopt, bool) and key in adopt
+    if seen.owner:
+        draft.conflicts.append(
+            Problem(
+                resource.origin,
+                f"{key} belongs to owner {seen.owner!r}",
+                f"remove it there first (cnm destroy --owner {seen.owner} --target '{key}'), or do not ask for it here",
+            )
+        )
+        return
+    if not (named or adopt is True):
+        draft.conflicts.append(
+            Problem(
+                resource.origin,
+                f"{key} stands here already and does not carry our mark",
+                f"remove it, choose another name, or take it over: cnm adopt '{key}'",
+            )
+        )
+        return
+    change = seen.resource.change_to(resource)
+    if change.in_place or not seen.resource.differs(resource):
+        draft.adopt.add(key)
+    elif named:
+        draft.recreate[key] = f"taken over, but {change.reason}"
+    else:
+        draft.conflicts.append(
+            Problem(
+                resource.origin,
+                f"{key} is not ours and cannot be brought in line: {change.reason}",
+                f"to have it removed and made anew: cnm adopt '{key}'",
+            )
+        )
+
+
+def _ops(
+    draft: _Draft, wanted: Mapping[Key, Resource], items: Mapping[Key, Observed], seen: SeenIndex, owner: str
+) -> list[Op]:
+    removed, deletes = _deletions(draft, items, seen)
+    _refuse_foreign(draft, deletes, items, owner)
+    dropped: dict[Key, Key] = {}
+    for key, before in sorted(draft.update.items()):
+        if before is not None:
+            for other in seen.closure(before.drops(wanted[key], seen)):
+                dropped.setdefault(other, key)
+    lost = {**dropped, **removed}
+    for key, root in lost.items():
+        if key in wanted and key not in draft.pending and key in items and not wanted[key].awaited():
+            draft.create.setdefault(key, f"goes with {root}" if root != key else draft.recreate.get(key, ""))
+    _enslave_again(draft, wanted, items, lost)
+    ops: list[Op] = []
+    for key, (reason, along) in deletes.items():
+        ops.append(_delete(key, items[key], reason, along, key in draft.recreate, wanted))
+    for key, reason in draft.create.items():
+        again = key in lost
+        impact = Impact.OUTAGE if key in draft.recreate else Impact.NONE
+        text = reason or ("" if again else "not there yet")
+        ops.append(
+            Op(
+                id=f"create:{key}",
+                action=Action.CREATE,
+                key=key,
+                after=wanted[key],
+                reason=text,
+                impact=impact,
+                origin=wanted[key].origin,
+                recreate=key in deletes,
+            )
+        )
+    for key, before in draft.update.items():
+        if key in draft.create:
+            continue
+        ops.append(_update(key, Action.UPDATE, before or items[key].resource, wanted[key], dropped))
+    ops += [_update(key, Action.ADOPT, items[key].resource, wanted[key], dropped) for key in draft.adopt]
+    return sorted(ops, key=lambda op: (op.key, op.id))
+
+
+def _deletions(
+    draft: _Draft, items: Mapping[Key, Observed], seen: SeenIndex
+) -> tuple[dict[Key, Key], dict[Key, tuple[str, list[Key]]]]:
+    """(every key that goes -> the deletion it goes with, deletions -> (reason, what goes along)).
+
+    The host's end of a veth pair goes first and takes the other end along, before the namespace of that end:
+    a namespace dies later than its last reference, and the next look would still find the pair.
+    """
+    roots = {key: reason for key, reason in (draft.surplus | draft.recreate).items() if key in items}
+    removed: dict[Key, Key] = {}
+    deletes: dict[Key, tuple[str, list[Key]]] = {}
+    for key in sorted(roots, key=_deletion_rank):
+        if key in removed:
+            continue
+        along = seen.closure([key]) - {key}
+        removed[key] = key
+        fresh = sorted(other for other in along if other in items and other not in removed)
+        for other in fresh:
+            removed[other] = key
+        deletes[key] = (roots[key], fresh)
+    return removed, deletes
+
+
+def _deletion_rank(key: Key) -> tuple[int, Key]:
+    if key.kind == "netns":
+        return 3, key
+    if key.kind == "link":
+        return (0 if not key.netns else 1), key
+    return 2, key
+
+
+def _refuse_foreign(
+    draft: _Draft, deletes: Mapping[Key, tuple[str, list[Key]]], items: Mapping[Key, Observed], owner: str
+) -> None:
+    """A namespace of ours is not removed with somebody else's interface in it: that would die with it."""
+    for key, (_reason, along) in deletes.items():
+        if key.kind != "netns":
+            continue
+        for other in along:
+            if other.kind == "link" and items[other].owner != owner and not _hardware(items[other].resource):
+                draft.conflicts.append(
+                    Problem(
+                        Origin(document=str(key)),
+                        f"{key} is to go, but {other} in it is not ours and would go along",
+                        f"move or remove that interface first: ip -n {key.name} link delete {other.name}",
+                    )
+                )
+
+
+def _hardware(resource: Resource) -> bool:
+    """Hardware goes back to the first namespace when its own dies."""
+    return getattr(resource, "type", None) == ""
+
+
+def _enslave_again(
+    draft: _Draft, wanted: Mapping[Key, Resource], items: Mapping[Key, Observed], lost: Mapping[Key, Key]
+) -> None:
+    """A bridge that is made anew has lost its ports: they are put back, one update each."""
+    bridges = {key.name for key in draft.recreate if key.kind == "link" and not key.netns}
+    if not bridges:
+        return
+    for key, resource in wanted.items():
+        port = key.kind == "link" and not key.netns and getattr(resource, "master", None) in bridges
+        if port and key in items and key not in lost and key not in draft.create:
+            draft.update.setdefault(key, None)
+
+
+def _delete(
+    key: Key, seen: Observed, reason: str, along: list[Key], recreate: bool, wanted: Mapping[Key, Resource]
+) -> Op:
+    impact = Impact.OUTAGE if seen.resource.guarded() or along else Impact.NONE
+    origin = wanted[key].origin if key in wanted else Origin()
+    return Op(
+        id=f"delete:{key}",
+        action=Action.DELETE,
+        key=key,
+        before=seen.resource,
+        after=seen.was,
+        reason=reason,
+        impact=impact,
+        also_removes=tuple(along),
+        origin=origin,
+        recreate=recreate,
+    )
+
+
+def _update(key: Key, action: Action, before: Resource, after: Resource, dropped: Mapping[Key, Key]) -> Op:
+    change = before.change_to(after)
+    before = before.managed(after)
+    names = before.differs(after)
+    reason = "; ".join(f"{name}: {_show(getattr(before, name))} -> {_show(getattr(after, name))}" for name in names)
+    return Op(
+        id=f"{action}:{key}",
+        action=action,
+        key=key,
+        before=before,
+        after=after,
+        reason=reason,
+        impact=change.impact,
+        also_removes=tuple(sorted(lost for lost, root in dropped.items() if root == key)),
+        origin=after.origin,
+    )
+
+
+def _show(value: object) -> str:
+    if value is None:
+        return "?"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int)):
+        return str(value) or '""'
+    return "..."

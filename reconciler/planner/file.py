@@ -1,0 +1,247 @@
+"""Plans and snapshots as JSON documents (docs/plan-format.md), and whether a plan still fits its host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from reconciler.errors import Origin, Problem
+from reconciler.planner.plan import FORMAT_VERSION, Action, Batch, Observation, Op, Pending, Plan
+from reconciler.resources.data import from_data, key_from_data, origin_from_data, origin_to_data, to_data
+from reconciler.resources.registry import kinds
+from reconciler.resources.resource import Impact, Key, Observed
+from reconciler.topology.view import HostRoute, NodeFacts
+
+PLAN, SNAPSHOT = "cnm-plan", "cnm-snapshot"
+
+
+def plan_to_data(plan: Plan) -> dict[str, Any]:
+    """JSON-native data; the same plan gives the same bytes."""
+    return {
+        "format": PLAN,
+        "format_version": FORMAT_VERSION,
+        "owner": plan.owner,
+        "node": plan.node,
+        "desired_fingerprint": plan.desired_fingerprint,
+        "observed_fingerprint": plan.observed_fingerprint,
+        "summary": plan.counts(),
+        "stages": [
+            [{"actuator": b.actuator, "ops": [_op_to_data(op) for op in b.ops]} for b in stage] for stage in plan.stages
+        ],
+        "drift": [str(key) for key in plan.drift],
+        "pending": [{"key": str(p.key), "reason": p.reason, "origin": origin_to_data(p.origin)} for p in plan.pending],
+        "conflicts": [_problem_to_data(problem) for problem in plan.conflicts],
+        "warnings": [_problem_to_data(problem) for problem in plan.warnings],
+    }
+
+
+def _op_to_data(op: Op) -> dict[str, Any]:
+    data: dict[str, Any] = {"id": op.id, "action": str(op.action), "key": str(op.key)}
+    if op.before is not None:
+        data["before"] = op.before.data()
+    if op.after is not None:
+        data["after"] = op.after.data()
+    data["patch"] = op.patch()
+    data["reason"] = op.reason
+    data["impact"] = str(op.impact)
+    data["also_removes"] = [str(key) for key in op.also_removes]
+    data["after_ids"] = list(op.after_ids)
+    data["recreate"] = op.recreate
+    data["origin"] = origin_to_data(op.origin)
+    return data
+
+
+def _problem_to_data(problem: Problem) -> dict[str, Any]:
+    return {"message": problem.message, "hint": problem.hint, "origin": origin_to_data(problem.origin)}
+
+
+class _Reader:
+    """Takes a document apart; everything that is not exactly as written above is a ValueError."""
+
+    @staticmethod
+    def mapping(data: Any, names: set[str], where: str, optional: frozenset[str] = frozenset()) -> Mapping[str, Any]:
+        if not isinstance(data, Mapping):
+            raise ValueError(f"{where}: expected a mapping")
+        extra, missing = set(data) - names - optional, names - set(data)
+        if extra or missing:
+            raise ValueError(
+                f"{where}: "
+                + ", ".join([f"unknown {n!r}" for n in sorted(extra)] + [f"no {n!r}" for n in sorted(missing)])
+            )
+        return data
+
+    @staticmethod
+    def listing(data: Any, where: str) -> list[Any]:
+        if not isinstance(data, list):
+            raise ValueError(f"{where}: expected a list")
+        return data
+
+    @staticmethod
+    def text(data: Any, where: str) -> str:
+        if not isinstance(data, str):
+            raise ValueError(f"{where}: expected a string")
+        return data
+
+
+def _header(data: Any, what: str, names: set[str]) -> Mapping[str, Any]:
+    document = _Reader.mapping(data, names | {"format", "format_version"}, what)
+    if document["format"] != what:
+        raise ValueError(f"this is a {document['format']!r}, not a {what}")
+    if document["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"format version {document['format_version']!r}; this cnm reads {FORMAT_VERSION}")
+    return document
+
+
+def plan_from_data(data: Any) -> Plan:
+    """Raises ValueError for anything that :func:`plan_to_data` does not write."""
+    names = {"owner", "node", "desired_fingerprint", "observed_fingerprint", "summary", "stages"}
+    document = _header(data, PLAN, names | {"drift", "pending", "conflicts", "warnings"})
+    text = _Reader.text
+    stages = tuple(
+        tuple(_batch(batch) for batch in _Reader.listing(stage, "stage"))
+        for stage in _Reader.listing(document["stages"], "stages")
+    )
+    ids = [op.id for stage in stages for batch in stage for op in batch.ops]
+    if len(ids) != len(set(ids)):
+        raise ValueError("two ops have the same id")
+    return Plan(
+        owner=text(document["owner"], "owner"),
+        node=text(document["node"], "node"),
+        stages=stages,
+        drift=tuple(key_from_data(key) for key in _Reader.listing(document["drift"], "drift")),
+        conflicts=tuple(_problem(item) for item in _Reader.listing(document["conflicts"], "conflicts")),
+        warnings=tuple(_problem(item) for item in _Reader.listing(document["warnings"], "warnings")),
+        pending=tuple(_pending(item) for item in _Reader.listing(document["pending"], "pending")),
+        desired_fingerprint=text(document["desired_fingerprint"], "desired_fingerprint"),
+        observed_fingerprint=text(document["observed_fingerprint"], "observed_fingerprint"),
+    )
+
+
+def _batch(data: Any) -> Batch:
+    batch = _Reader.mapping(data, {"actuator", "ops"}, "batch")
+    name = _Reader.text(batch["actuator"], "actuator")
+    ops = tuple(_op(op) for op in _Reader.listing(batch["ops"], "ops"))
+    for op in ops:
+        if kinds()[op.key.kind].batch != name:
+            raise ValueError(f"{op.id} is not for actuator {name!r}")
+    return Batch(name, ops)
+
+
+def _op(data: Any) -> Op:
+    names = {"id", "action", "key", "patch", "reason", "impact", "also_removes", "after_ids", "recreate", "origin"}
+    op = _Reader.mapping(data, names, "op", frozenset({"before", "after"}))
+    key = key_from_data(op["key"])
+    action = Action(_Reader.text(op["action"], "action"))
+    if op["id"] != f"{action}:{key}":
+        raise ValueError(f"the id of an op is its action and key, not {op['id']!r}")
+    origin = origin_from_data(op["origin"])
+    specs = {
+        name: from_data({"key": str(key), "spec": op[name], "origin": op["origin"]}) if name in op else None
+        for name in ("before", "after")
+    }
+    if specs["before"] is None and specs["after"] is None:
+        raise ValueError(f"{op['id']}: neither before nor after")
+    if action is not Action.DELETE and specs["after"] is None:
+        raise ValueError(f"{op['id']}: nothing to make")
+    return Op(
+        id=op["id"],
+        action=action,
+        key=key,
+        before=specs["before"],
+        after=specs["after"],
+        reason=_Reader.text(op["reason"], "reason"),
+        impact=Impact(_Reader.text(op["impact"], "impact")),
+        also_removes=tuple(key_from_data(item) for item in _Reader.listing(op["also_removes"], "also_removes")),
+        after_ids=tuple(_Reader.text(item, "after_ids") for item in _Reader.listing(op["after_ids"], "after_ids")),
+        origin=origin,
+        recreate=op["recreate"] is True,
+    )
+
+
+def _problem(data: Any) -> Problem:
+    item = _Reader.mapping(data, {"message", "hint", "origin"}, "problem")
+    text = _Reader.text
+    return Problem(origin_from_data(item["origin"]), text(item["message"], "message"), text(item["hint"], "hint"))
+
+
+def _pending(data: Any) -> Pending:
+    item = _Reader.mapping(data, {"key", "reason", "origin"}, "pending")
+    return Pending(key_from_data(item["key"]), _Reader.text(item["reason"], "reason"), origin_from_data(item["origin"]))
+
+
+def snapshot_to_data(observation: Observation) -> dict[str, Any]:
+    """What was observed, for planning elsewhere without root. It holds no secrets."""
+    facts = asdict(observation.facts)
+    facts["capabilities"] = sorted(observation.facts.capabilities)
+    return {
+        "format": SNAPSHOT,
+        "format_version": FORMAT_VERSION,
+        "facts": facts,
+        "partial": list(observation.partial),
+        "resources": [_seen_to_data(observation.items[key]) for key in sorted(observation.items)],
+    }
+
+
+def _seen_to_data(seen: Observed) -> dict[str, Any]:
+    data = to_data(seen.resource) | {"owner": seen.owner}
+    if seen.was is not None:
+        data["was"] = seen.was.data()
+    return data
+
+
+def snapshot_from_data(data: Any) -> Observation:
+    """Raises ValueError."""
+    document = _header(data, SNAPSHOT, {"facts", "partial", "resources"})
+    text = _Reader.text
+    items: dict[Key, Observed] = {}
+    for entry in _Reader.listing(document["resources"], "resources"):
+        item = dict(_Reader.mapping(entry, {"key", "spec", "owner"}, "resource", frozenset({"was", "origin"})))
+        owner, was = text(item.pop("owner"), "owner"), item.pop("was", None)
+        resource = from_data(item)
+        before = from_data({"key": item["key"], "spec": was}) if was is not None else None
+        items[resource.key] = Observed(resource, owner, before)
+    names = {"name", "owner", "kernel", "capabilities", "ra_links", "uplink_mtu", "routes", "nameservers"}
+    facts = _Reader.mapping(document["facts"], names, "facts")
+    if not isinstance(facts["uplink_mtu"], int):
+        raise ValueError("facts: uplink_mtu is a number")
+    routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
+    texts = {
+        name: tuple(text(i, name) for i in _Reader.listing(facts[name], name))
+        for name in ("ra_links", "nameservers", "capabilities")
+    }
+    return Observation(
+        items=items,
+        facts=NodeFacts(
+            name=text(facts["name"], "name"),
+            owner=text(facts["owner"], "owner"),
+            kernel=text(facts["kernel"], "kernel"),
+            capabilities=frozenset(texts["capabilities"]),
+            ra_links=texts["ra_links"],
+            uplink_mtu=facts["uplink_mtu"],
+            routes=tuple(HostRoute(text(route["to"], "to"), text(route["dev"], "dev")) for route in routes),
+            nameservers=texts["nameservers"],
+        ),
+        partial=tuple(text(item, "partial") for item in _Reader.listing(document["partial"], "partial")),
+    )
+
+
+def check_stale(plan: Plan, observation: Observation) -> tuple[Problem, ...]:
+    """What on the host is no longer as it was when the plan was made. Empty: the plan still fits."""
+    found = []
+    along = {key for op in plan.ops() for key in op.also_removes}
+    for op in plan.ops():
+        seen = observation.items.get(op.key)
+        if op.action is Action.CREATE:
+            if seen is not None and not op.recreate and op.key not in along:
+                found.append(
+                    Problem(Origin(document=str(op.key)), "stands here now; it did not when the plan was made")
+                )
+        elif seen is None:
+            found.append(Problem(Origin(document=str(op.key)), "is gone; it was here when the plan was made"))
+        elif op.before is not None and seen.resource.differs(op.before):
+            names = ", ".join(seen.resource.differs(op.before))
+            found.append(Problem(Origin(document=str(op.key)), f"changed since the plan was made: {names}"))
+        elif op.action in (Action.UPDATE, Action.DELETE) and seen.owner != plan.owner and not seen.resource.setting:
+            found.append(Problem(Origin(document=str(op.key)), "is not ours"))
+    return tuple(found)

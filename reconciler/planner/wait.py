@@ -1,0 +1,50 @@
+"""What cannot be made yet, because something outside cnm's reach is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reconciler.errors import Problem
+from reconciler.planner.plan import Pending
+from reconciler.resources.resource import Key, Observed, Resource
+
+
+def split_pending(
+    missing: Iterable[Resource], wanted: Mapping[Key, Resource], items: Mapping[Key, Observed]
+) -> tuple[dict[Key, Pending], list[Problem]]:
+    """Of the ``missing`` resources, those that have to wait, with the reason; and those that never can be."""
+    verdicts: dict[Key, str] = {}  # key -> why it waits; "" for what can be made
+    problems: list[Problem] = []
+
+    def why(key: Key) -> str:
+        if key in verdicts:
+            return verdicts[key]
+        verdicts[key] = ""  # a cycle of needs is the ordering's business
+        if key in items:
+            return ""
+        resource = wanted[key]
+        reason = resource.awaited()
+        maker = resource.made_by()
+        if not reason and maker is not None and maker in wanted:
+            reason = why(maker)
+        if not reason:
+            for need in resource.needs():
+                standing = [k for k in need.keys if k in items]
+                coming = [k for k in need.keys if k in wanted and k not in items]
+                reasons = [why(k) for k in coming]
+                if standing or "" in reasons:
+                    continue
+                reason = next(iter(reasons), "") or need.pending
+                if not reason:
+                    names = " or ".join(map(str, need.keys))
+                    problems.append(Problem(resource.origin, f"{key} needs {names}, which nobody makes"))
+                break
+        verdicts[key] = reason
+        return reason
+
+    pending = {
+        resource.key: Pending(resource.key, reason, resource.origin)
+        for resource in missing
+        if (reason := why(resource.key))
+    }
+    return pending, problems

@@ -1,0 +1,209 @@
+"""Plans, reports and states for a terminal, through rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.engine.result import Check, Explanation, Report, State, Status
+from reconciler.errors import Problem
+from reconciler.planner.plan import Observation, Plan
+from reconciler.resources.resource import Impact
+from reconciler.review.escape import visible
+from reconciler.review.outline import SYMBOLS, Line, Section, outline, summary, word
+
+_COLORS = {"create": "green", "update": "yellow", "recreate": "magenta", "delete": "red", "adopt": "cyan"}
+_STATES = {
+    State.OK: "green",
+    State.REMOTE: "dim",
+    State.MISSING: "yellow",
+    State.DRIFTED: "yellow",
+    State.PENDING: "cyan",
+    State.CONFLICT: "red",
+}
+_FOLD = 6  # resources of one document and sort beyond this many are counted, not listed, unless asked for
+
+
+def show_plan(console: Console, plan: Plan, *, verbose: bool = False) -> None:
+    """By document, then what is in the way, then the summary line."""
+    for section in outline(plan):
+        _show_section(console, section, verbose)
+    show_problems(console, plan.conflicts, "conflict", "red")
+    show_problems(console, plan.warnings, "warning", "yellow")
+    for pending in plan.pending:
+        place = f" ({pending.origin})" if pending.origin.file else ""
+        console.print(Text(f"pending: {visible(str(pending.key))}: {visible(pending.reason)}{place}", style="cyan"))
+    console.print(Text(summary(plan), style="bold"))
+
+
+def _show_section(console: Console, section: Section, verbose: bool) -> None:
+    head = Text(visible(section.title), style="bold")
+    if section.place:
+        head.append(f"  {visible(section.place)}", style="dim")
+    console.print(head)
+    shown: dict[str, int] = {}
+    folded: dict[str, int] = {}
+    for line in section.lines:
+        plain = not (line.changes or (line.impact is not Impact.NONE and line.sort != "create"))
+        if plain and not verbose and shown.get(line.sort, 0) >= _FOLD:
+            folded[line.sort] = folded.get(line.sort, 0) + 1
+            continue
+        shown[line.sort] = shown.get(line.sort, 0) + 1
+        _show_line(console, line, verbose)
+    for sort, count in folded.items():
+        console.print(Text(f"  {SYMBOLS[sort]:>3} ... and {count} more (-v shows them)", style="dim"))
+
+
+def _show_line(console: Console, line: Line, verbose: bool) -> None:
+    text = Text(f"  {SYMBOLS[line.sort]:>3} ", style=_COLORS[line.sort])
+    text.append(visible(line.key), style="default")
+    if line.reason and line.reason != "not there yet":
+        text.append(f"  ({visible(line.reason)})", style="dim")
+    if line.impact is not Impact.NONE and line.sort != "create":
+        text.append(f"  [{line.impact}]", style="red" if line.impact is Impact.OUTAGE else "yellow")
+    console.print(text)
+    for name, before, after in line.changes:
+        console.print(Text(f"        {visible(name)}: {visible(before)} -> {visible(after)}"))
+    if line.along:
+        if verbose:
+            for key in line.along:
+                console.print(Text(f"        takes along {visible(key)}", style="dim"))
+        else:
+            console.print(Text(f"        takes along {len(line.along)} more", style="dim"))
+
+
+def show_problems(console: Console, problems: Iterable[Problem], what: str = "error", style: str = "red") -> None:
+    """One problem a paragraph: place, what is wrong, what to do."""
+    for problem in problems:
+        text = Text()
+        place = str(problem.origin)
+        if place != "?":
+            text.append(f"{visible(place)}: ", style="bold")
+        text.append(f"{what}: ", style=f"bold {style}")
+        text.append(visible(problem.message))
+        console.print(text)
+        if problem.hint:
+            console.print(Text(f"    hint: {visible(problem.hint)}", style="dim"))
+
+
+def show_diff(console: Console, plan: Plan) -> None:
+    """A line a resource, without the frame."""
+    for section in outline(plan):
+        for line in section.lines:
+            text = Text(f"{SYMBOLS[line.sort]:<3} ", style=_COLORS[line.sort])
+            text.append(visible(line.key))
+            console.print(text)
+            for name, before, after in line.changes:
+                console.print(Text(f"      {visible(name)}: {visible(before)} -> {visible(after)}"))
+
+
+def show_report(console: Console, report: Report, *, verbose: bool = False) -> None:
+    """What was done, how long it took, and what went wrong."""
+    for failure in report.failed:
+        console.print(Text(f"failed: {visible(str(failure))}", style="red"))
+    if report.skipped:
+        console.print(
+            Text(f"not tried, because something before it failed: {len(report.skipped)} steps", style="yellow")
+        )
+        for op in report.skipped if verbose else report.skipped[:10]:
+            console.print(Text(f"    {op.action} {visible(str(op.key))}", style="dim"))
+    for left in report.left:
+        console.print(Text(f"left: {visible(left)}", style="red"))
+    total = sum(report.seconds.values())
+    if report.ok:
+        console.print(Text(f"Done: {len(report.done)} steps in {total:.2f} s, verified.", style="bold green"))
+    else:
+        console.print(
+            Text(f"{len(report.done)} of {len(list(report.plan.ops()))} steps done in {total:.2f} s.", style="bold red")
+        )
+    if verbose:
+        console.print(
+            Text(
+                "  ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in report.seconds.items()), style="dim"
+            )
+        )
+
+
+def show_status(console: Console, status: Status, *, verbose: bool = False) -> None:
+    """A table, and below it what does not hold."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "NAME", "STATE", "FACTS"):
+        table.add_column(column, overflow="fold")
+    for row in status.rows:
+        facts = "  ".join(f"{name} {value}" for name, value in row.facts.items())
+        table.add_row(
+            row.kind, visible(row.name), Text(row.state, style=_STATES[row.state]), Text(visible(facts), style="dim")
+        )
+    console.print(table)
+    for row in status.rows:
+        shown = row.reasons if verbose else row.reasons[:4]
+        for reason in shown:
+            console.print(Text(f"{row.kind} {visible(row.name)}: {visible(reason)}", style=_STATES[row.state]))
+        if len(row.reasons) > len(shown):
+            more = len(row.reasons) - len(shown)
+            console.print(Text(f"{row.kind} {visible(row.name)}: ... and {more} more (-v shows them)", style="dim"))
+    for key in status.surplus:
+        console.print(Text(f"surplus: {visible(str(key))}: no manifest asks for it any more", style="yellow"))
+    show_problems(console, status.warnings, "warning", "yellow")
+    total = len([row for row in status.rows if row.state is not State.REMOTE])
+    good = len([row for row in status.rows if row.state is State.OK])
+    words = "In sync" if status.in_sync else "Not in sync"
+    style = "bold green" if status.in_sync else "bold yellow"
+    console.print(
+        Text(f"{words}: {good} of {total} hold on {visible(status.node)} (owner {visible(status.owner)}).", style=style)
+    )
+
+
+def show_checks(console: Console, checks: Iterable[Check]) -> None:
+    """The doctor's findings."""
+    colors = {"ok": "green", "warning": "yellow", "error": "red"}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column()
+    table.add_column(overflow="fold")
+    for check in checks:
+        finding = visible(check.finding) + (
+            f"\n→ {visible(check.remedy)}" if check.remedy and check.level != "ok" else ""
+        )
+        table.add_row(Text(check.level, style=colors[check.level]), check.subject, Text(finding))
+    console.print(table)
+
+
+def show_observation(console: Console, observation: Observation) -> None:
+    """A line a resource: key, owner, fields."""
+    for key in sorted(observation.items):
+        seen = observation.items[key]
+        text = Text(visible(str(key)))
+        if seen.owner:
+            text.append(f"  [{visible(seen.owner)}]", style="cyan")
+        fields = "  ".join(f"{name}={word(value)}" for name, value in seen.resource.data().items())
+        text.append(f"  {visible(fields)}", style="dim")
+        console.print(text)
+
+
+def show_explanation(console: Console, explanation: Explanation) -> None:
+    """Everything known of one key."""
+    console.print(
+        Text(f"{visible(str(explanation.key))}: {explanation.state}", style=f"bold {_STATES[explanation.state]}")
+    )
+    for origin in explanation.origins:
+        by = f", rendered by driver {origin.driver}" if origin.driver else ""
+        console.print(Text(f"  asked for by {visible(origin.document)} ({visible(str(origin))}){by}"))
+    if not explanation.origins:
+        console.print(Text("  no manifest asks for it"))
+    owner = f"owner {visible(explanation.owner)}" if explanation.owner else "nobody's mark"
+    console.print(Text(f"  on this host: {'not there' if explanation.seen is None else owner}"))
+    wanted = explanation.wanted.data() if explanation.wanted is not None else {}
+    seen = explanation.seen.data() if explanation.seen is not None else {}
+    for name in dict.fromkeys((*wanted, *seen)):
+        mark = "!" if name in explanation.differs else " "
+        text = f"  {mark} {name}: {visible(word(seen.get(name)))}" if name in seen else f"  {mark} {name}: -"
+        if name in wanted and wanted[name] != seen.get(name):
+            text += f"  (wanted: {visible(word(wanted[name]))})"
+        console.print(Text(text))
+    for title, keys in (("stands on", explanation.needs), ("is needed by", explanation.dependents)):
+        for key in keys:
+            console.print(Text(f"  {title} {visible(str(key))}", style="dim"))

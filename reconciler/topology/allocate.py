@@ -1,0 +1,94 @@
+"""Automatic subnets and addresses: a pure function of the manifests and the lock file.
+
+Addresses are counted as integers: the ``ipaddress`` objects are made for people, and slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, ip_network
+
+from reconciler.topology.view import Address, Subnet, SubnetView
+
+# What libnetwork hands out when nobody says a subnet (its documented default-address-pools): (base, length).
+POOLS: tuple[tuple[str, int], ...] = (
+    ("172.17.0.0/16", 16),
+    ("172.18.0.0/16", 16),
+    ("172.19.0.0/16", 16),
+    ("172.20.0.0/14", 16),
+    ("172.24.0.0/14", 16),
+    ("172.28.0.0/14", 16),
+    ("192.168.0.0/16", 20),
+)
+
+
+def free_subnet(taken: Iterable[Subnet]) -> IPv4Network | None:
+    """The first subnet of the automatic pools that overlaps nothing in ``taken``; None when all do."""
+    spans = [(int(net.network_address), int(net.broadcast_address)) for net in taken if net.version == 4]
+    for base, length in POOLS:
+        for candidate in ip_network(base).subnets(new_prefix=length):
+            first, last = int(candidate.network_address), int(candidate.broadcast_address)
+            if isinstance(candidate, IPv4Network) and not any(low <= last and first <= high for low, high in spans):
+                return candidate
+    return None
+
+
+@dataclass(slots=True)
+class Pool:
+    """The addresses of one subnet: what is taken, and where to look for the next free one."""
+
+    subnet: SubnetView
+    taken: set[int] = field(default_factory=set)
+    _next: int = 0
+
+    def __post_init__(self) -> None:
+        cidr = self.subnet.cidr
+        self.taken.update(int(address) for address in self.subnet.auxiliary.values())
+        if self.subnet.gateway is not None:
+            self.taken.add(int(self.subnet.gateway))
+        self.taken.update(reserved(cidr))
+        self._next = int(self.subnet.range.network_address)
+
+    def take(self, address: Address) -> bool:
+        """Reserve one address; False when it is taken."""
+        number = int(address)
+        if number in self.taken:
+            return False
+        self.taken.add(number)
+        return True
+
+    def lowest(self) -> int | None:
+        """Reserve the lowest free address of the range; None when there is none."""
+        last = int(self.subnet.range.broadcast_address)
+        number = self._next
+        while number in self.taken:
+            number += 1
+        if number > last:
+            return None
+        self.taken.add(number)
+        self._next = number + 1
+        return number
+
+
+def reserved(cidr: Subnet) -> set[int]:
+    """Addresses that no host may have: network and broadcast (RFC 919; not in /31 and /32, RFC 3021), and
+    IPv6's subnet-router anycast address (RFC 4291, 2.6.1; not in /127 and /128, RFC 6164)."""
+    first, last = int(cidr.network_address), int(cidr.broadcast_address)
+    if cidr.prefixlen >= cidr.max_prefixlen - 1:
+        return set()
+    return {first, last} if cidr.version == 4 else {first}
+
+
+def default_gateway(cidr: Subnet, auxiliary: Iterable[Address], first: int) -> int:
+    """The first usable address at or after ``first`` that is not auxiliary."""
+    taken = {int(address) for address in auxiliary} | reserved(cidr)
+    number = first
+    while number in taken:
+        number += 1
+    return number
+
+
+def pool_of(pools: Sequence[Pool], address: Address) -> Pool | None:
+    """The pool whose subnet contains ``address``."""
+    return next((pool for pool in pools if address in pool.subnet.cidr), None)

@@ -1,0 +1,351 @@
+"""Endpoint documents: who is plugged in where, under which addresses, and whose default route it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Origin
+from reconciler.manifest.document import Document
+from reconciler.manifest.kinds.endpoint import Endpoint, EndpointSpec
+from reconciler.manifest.lockfile import Lock
+from reconciler.manifest.suggest import meant
+from reconciler.topology.allocate import Pool, pool_of, reserved
+from reconciler.topology.derive import link_local_of, mac_of
+from reconciler.topology.sandboxes import slashed
+from reconciler.topology.view import Address, EndpointView, Interface, NetworkView, RouteView, SandboxView
+
+if TYPE_CHECKING:
+    from reconciler.topology.resolve import Problems
+
+BUILTIN = ("host", "none")
+_NO_ENDPOINTS = {
+    "host": "it uses the host's own stack",
+    "none": "it has loopback only",
+    "container": "it shares another sandbox's stack",
+}
+
+
+def check_references(
+    document: Document,
+    networks: Mapping[str, NetworkView],
+    sandboxes: Mapping[str, SandboxView],
+    problems: Problems,
+    broken: Iterable[str] = (),
+) -> bool:
+    """Whether network and sandbox exist and can have this endpoint; what does not is told."""
+    spec = _spec(document)
+    found = len(problems)
+    if spec.network in BUILTIN:
+        problems.add(
+            document.at("spec", "network"),
+            f"network {spec.network} has no endpoints",
+            f"write 'stack: {spec.network}' in sandbox {spec.sandbox} and leave the endpoint out",
+        )
+    elif spec.network not in networks:
+        problems.add(
+            document.at("spec", "network"), f"there is no network {spec.network!r}", meant(spec.network, networks)
+        )
+    sandbox = sandboxes.get(spec.sandbox)
+    at = document.at("spec", "sandbox")
+    if sandbox is None:
+        problems.add(at, f"there is no sandbox {spec.sandbox!r}", meant(spec.sandbox, sandboxes))
+    elif sandbox.stack in _NO_ENDPOINTS:
+        hint = (
+            "give it 'stack: netns'"
+            if sandbox.stack != "container"
+            else f"put the endpoint on sandbox {sandbox.target}"
+        )
+        problems.add(at, f"sandbox {sandbox.name} can have no endpoint: {_NO_ENDPOINTS[sandbox.stack]}", hint)
+    return len(problems) == found
+
+
+def _spec(document: Document) -> EndpointSpec:
+    model = document.model
+    assert isinstance(model, Endpoint)
+    return model.spec
+
+
+@dataclass(slots=True)
+class _Plug:
+    """An endpoint while it is being resolved."""
+
+    document: Document
+    network: NetworkView
+    sandbox: SandboxView
+    addresses: list[Address] = field(default_factory=list)
+    interface: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.network.name}/{self.document.name}"
+
+
+def resolve_endpoints(
+    documents: Sequence[Document],
+    networks: Mapping[str, NetworkView],
+    sandboxes: Mapping[str, SandboxView],
+    here: str,
+    lock: Lock,
+    problems: Problems,
+) -> tuple[dict[str, list[EndpointView]], dict[str, tuple[str, ...]], dict[str, Origin]]:
+    """(endpoints by network, what the lock file shall hold, where each automatic address was asked for)."""
+    plugs = [
+        _Plug(document, networks[_spec(document).network], sandboxes[_spec(document).sandbox])
+        for document in documents
+        if check_references(document, networks, sandboxes, problems)
+    ]
+    plugs.sort(key=lambda plug: (plug.network.name, plug.document.name))
+    pools = {name: [Pool(subnet) for subnet in network.subnets] for name, network in networks.items()}
+    _static(plugs, pools, problems)
+    locked, chosen = _automatic(plugs, pools, lock, problems)
+    _interfaces(plugs, problems)
+    if problems:
+        return {}, {}, {}
+    gateways = _gateways(plugs)
+    views: dict[str, list[EndpointView]] = {}
+    for plug in plugs:
+        views.setdefault(plug.network.name, []).append(_view(plug, gateways, here, problems))
+    _unique_macs(views, problems)
+    return views, locked, chosen
+
+
+def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: Problems) -> None:
+    """Addresses that the manifests name come first: nothing automatic may take them."""
+    holders: dict[tuple[str, int, int], str] = {}
+    for plug in plugs:
+        asked = _spec(plug.document).addresses
+        for number, address in enumerate(asked if isinstance(asked, list) else ()):
+            at = plug.document.at("spec", "addresses", number)
+            pool = pool_of(pools[plug.network.name], address)
+            if pool is None:
+                cidrs = ", ".join(str(subnet.cidr) for subnet in plug.network.subnets)
+                problems.add(
+                    at, f"{address} is in no subnet of network {plug.network.name}", f"write an address of {cidrs}"
+                )
+                continue
+            holder = holders.setdefault((plug.network.name, address.version, int(address)), plug.document.name)
+            if pool.take(address):
+                plug.addresses.append(address)
+            elif int(address) in reserved(pool.subnet.cidr):
+                problems.add(
+                    at,
+                    f"{address} is the network, broadcast or anycast address of {pool.subnet.cidr}",
+                    "write a host address",
+                )
+            elif address == pool.subnet.gateway:
+                problems.add(at, f"{address} is the gateway of network {plug.network.name}", "choose another address")
+            elif holder != plug.document.name:
+                problems.add(at, f"{address} is the address of endpoint {holder} already", "choose another address")
+            else:
+                problems.add(
+                    at, f"{address} is kept out of allocation (auxiliary), or written twice", "choose another address"
+                )
+
+
+def _automatic(
+    plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], lock: Lock, problems: Problems
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Origin]]:
+    """For each family that an endpoint has no static address of: the locked address while it still fits, then
+    the lowest free one. All locked ones are settled before any new one is chosen."""
+    open_families: list[tuple[_Plug, int]] = []
+    automatic: dict[str, list[Address]] = {}
+    for plug in plugs:
+        have = {address.version for address in plug.addresses}
+        for version in (4, 6):
+            mine = [pool for pool in pools[plug.network.name] if pool.subnet.cidr.version == version]
+            if version in have or not mine:
+                continue
+            automatic.setdefault(plug.name, [])
+            for text in lock.addresses.get(plug.name, ()):
+                address = ip_address(text)
+                pool = pool_of(mine, address)
+                if pool is not None and address in pool.subnet.range and pool.take(address):
+                    automatic[plug.name].append(address)
+                    break
+            else:
+                open_families.append((plug, version))
+    for plug, version in open_families:
+        mine = [pool for pool in pools[plug.network.name] if pool.subnet.cidr.version == version]
+        number = next((number for pool in mine if (number := pool.lowest()) is not None), None)
+        if number is None:
+            ranges = ", ".join(str(pool.subnet.range) for pool in mine)
+            problems.add(
+                plug.document.at("spec"),
+                f"no IPv{version} address is left for endpoint {plug.document.name} in network {plug.network.name} ({ranges})",
+                "widen the range, or add a subnet to the network",
+            )
+            continue
+        automatic[plug.name].append(IPv4Address(number) if version == 4 else IPv6Address(number))
+    for plug in plugs:
+        plug.addresses += automatic.get(plug.name, [])
+        plug.addresses.sort(key=lambda address: address.version)
+    locked = {name: tuple(str(a) for a in sorted(found, key=lambda a: a.version)) for name, found in automatic.items()}
+    return locked, {plug.name: plug.document.at("spec", "addresses") for plug in plugs if plug.name in automatic}
+
+
+def _interfaces(plugs: Sequence[_Plug], problems: Problems) -> None:
+    """Static names first; the others are eth0, eth1, ... in order of endpoint names."""
+    by_sandbox: dict[str, list[_Plug]] = {}
+    for plug in plugs:
+        by_sandbox.setdefault(plug.sandbox.netns, []).append(plug)
+    for members in by_sandbox.values():
+        members.sort(key=lambda plug: (plug.document.name, plug.network.name))
+        taken: dict[str, _Plug] = {}
+        for plug in members:
+            name = _spec(plug.document).interface
+            if name is None:
+                continue
+            at = plug.document.at("spec", "interface")
+            if name == "lo":
+                problems.add(at, "lo is the sandbox's loopback", "choose another interface name")
+            elif name in taken:
+                problems.add(
+                    at,
+                    f"sandbox {plug.sandbox.name} has interface {name} already, on endpoint {taken[name].document.name}",
+                    "choose another interface name",
+                )
+            taken.setdefault(name, plug)
+            plug.interface = name
+        number = 0
+        for plug in members:
+            if plug.interface:
+                continue
+            while f"eth{number}" in taken:
+                number += 1
+            plug.interface = f"eth{number}"
+            taken[plug.interface] = plug
+
+
+def _gateways(plugs: Sequence[_Plug]) -> dict[tuple[str, int], tuple[_Plug, Address]]:
+    """(namespace, IP version) -> the endpoint that carries the default route, and its next hop.
+
+    Highest priority, then dual stack before single, then network name, then endpoint name. Internal networks
+    and those without a gateway address carry none.
+    """
+    best: dict[tuple[str, int], tuple[tuple[object, ...], _Plug, Address]] = {}
+    for plug in plugs:
+        if plug.network.internal:
+            continue
+        single = not (plug.network.ipv4 and plug.network.ipv6)
+        rank = (-_spec(plug.document).gateway_priority, single, plug.network.name, plug.document.name)
+        for version in (4, 6):
+            hop = _next_hop(plug, version)
+            place = (plug.sandbox.netns, version)
+            if hop is not None and (place not in best or rank < best[place][0]):
+                best[place] = (rank, plug, hop)
+    return {place: (plug, hop) for place, (_rank, plug, hop) in best.items()}
+
+
+def _next_hop(plug: _Plug, version: int) -> Address | None:
+    """The gateway of the subnet of the endpoint's first address of a family."""
+    for address in plug.addresses:
+        if address.version == version:
+            for subnet in plug.network.subnets:
+                if address in subnet.cidr:
+                    return subnet.gateway
+    return None
+
+
+def _view(
+    plug: _Plug, gateways: Mapping[tuple[str, int], tuple[_Plug, Address]], here: str, problems: Problems
+) -> EndpointView:
+    document, network, sandbox = plug.document, plug.network, plug.sandbox
+    spec = _spec(document)
+    mac = spec.mac or mac_of("endpoint", network.name, document.name)
+    mtu = spec.mtu or network.mtu
+    if mtu > network.mtu:
+        problems.add(
+            document.at("spec", "mtu"), f"MTU {mtu} is above network {network.name}'s ({network.mtu})", "lower it"
+        )
+    if network.ipv6 and mtu < 1280:
+        problems.add(document.at("spec", "mtu"), f"MTU {mtu} is too small for IPv6", "write at least 1280 (RFC 8200)")
+    for number, address in enumerate(spec.link_local):
+        if address.version != 6 or not address.is_link_local:
+            at = document.at("spec", "linkLocal", number)
+            problems.add(at, f"{address} is not an IPv6 link-local address", "write an address of fe80::/64")
+    hops = {version: gateways.get((sandbox.netns, version)) for version in (4, 6)}
+    mine = {version: hop[1] for version, hop in hops.items() if hop is not None and hop[0] is plug}
+    v4, v6 = mine.get(4), mine.get(6)
+    link_local = tuple(IPv6Interface((int(address), 64)) for address in spec.link_local)
+    return EndpointView(
+        name=document.name,
+        network=network.name,
+        sandbox=sandbox,
+        interface=plug.interface,
+        mac=mac,
+        mtu=mtu,
+        addresses=tuple(_with_prefix(address, network) for address in plug.addresses),
+        link_local=(link_local or (link_local_of(mac),)) if network.ipv6 else (),
+        gateway4=v4 if isinstance(v4, IPv4Address) else None,
+        gateway6=v6 if isinstance(v6, IPv6Address) else None,
+        routes=_routes(plug, problems),
+        sysctls=_sysctls(document, problems),
+        aliases=tuple(spec.aliases),
+        labels=dict(document.model.metadata.labels),
+        local=sandbox.node == here,
+        origin=document.origin,
+    )
+
+
+def _with_prefix(address: Address, network: NetworkView) -> Interface:
+    length = next(subnet.cidr.prefixlen for subnet in network.subnets if address in subnet.cidr)
+    if isinstance(address, IPv4Address):
+        return IPv4Interface((int(address), length))
+    return IPv6Interface((int(address), length))
+
+
+def _routes(plug: _Plug, problems: Problems) -> tuple[RouteView, ...]:
+    views = []
+    seen: set[tuple[str, int]] = set()
+    for number, route in enumerate(_spec(plug.document).routes):
+        at = plug.document.at("spec", "routes", number)
+        hint = "write a gateway on one of this network's subnets"
+        if route.via is not None and route.via.version != route.to.version:
+            problems.add(at, f"route to {route.to} via {route.via}: not of one IP version", hint)
+        elif route.via is not None and not (
+            route.via.is_link_local or any(route.via in subnet.cidr for subnet in plug.network.subnets)
+        ):
+            problems.add(at, f"route via {route.via}, which is not on network {plug.network.name}", hint)
+        if route.to.prefixlen == 0:
+            problems.add(
+                at,
+                "the default route is not written here",
+                "raise spec.gatewayPriority of the endpoint that shall carry it",
+            )
+        if (str(route.to), route.metric) in seen:
+            problems.add(at, f"two routes to {route.to} with metric {route.metric}", "give one another metric")
+        seen.add((str(route.to), route.metric))
+        views.append(RouteView(route.to, route.via, route.metric, at))
+    return tuple(views)
+
+
+def _sysctls(document: Document, problems: Problems) -> dict[str, str]:
+    """``net.ipv4.conf.IFNAME.rp_filter`` becomes ``ipv4/rp_filter``."""
+    found = {}
+    for name, value in _spec(document).sysctls.items():
+        parts = slashed(name).split("/")
+        if len(parts) == 5 and parts[0] == "net" and parts[2] in ("conf", "neigh") and parts[3] == "IFNAME":
+            found[f"{parts[1]}/{parts[4]}" if parts[2] == "conf" else f"{parts[1]}/neigh/{parts[4]}"] = value
+        else:
+            problems.add(
+                document.at("spec", "sysctls", name),
+                f"{name} is not a sysctl of one interface",
+                "write net.ipv4.conf.IFNAME.NAME with the word IFNAME, or put it into the Sandbox's spec.sysctls",
+            )
+    return found
+
+
+def _unique_macs(views: Mapping[str, list[EndpointView]], problems: Problems) -> None:
+    for members in views.values():
+        holders: dict[str, EndpointView] = {}
+        for view in members:
+            other = holders.setdefault(view.mac, view)
+            if other is not view:
+                problems.add(
+                    view.origin,
+                    f"endpoints {other.name} and {view.name} have the same MAC address {view.mac}",
+                    "change one",
+                )

@@ -1,0 +1,187 @@
+"""Network documents: subnets, gateways, ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from reconciler.manifest.document import Document
+from reconciler.manifest.kinds.network import Network
+from reconciler.manifest.kinds.network import Subnet as SubnetModel
+from reconciler.manifest.lockfile import Lock
+from reconciler.manifest.suggest import meant
+from reconciler.topology.allocate import default_gateway, free_subnet, reserved
+from reconciler.topology.view import Address, NetworkView, NodeFacts, Subnet, SubnetView
+
+if TYPE_CHECKING:
+    from reconciler.topology.resolve import Problems
+
+DEFAULT_MTU = 1500
+IPV6_MIN_MTU = 1280  # RFC 8200, 5
+
+
+def resolve_networks(
+    documents: Sequence[Document], lock: Lock, facts: NodeFacts, problems: Problems
+) -> tuple[dict[str, NetworkView], dict[str, tuple[str, ...]]]:
+    """(networks by name, still without endpoints; what the lock file shall hold of automatic subnets)."""
+    chosen = _automatic(documents, lock, facts, problems)
+    views: dict[str, NetworkView] = {}
+    for document in documents:
+        model = document.model
+        assert isinstance(model, Network)
+        subnets = [
+            _subnet(document, number, subnet, problems)
+            for number, subnet in enumerate(
+                model.spec.subnets or [SubnetModel(cidr=ip_network(c)) for c in chosen.get(document.name, ())]
+            )
+        ]
+        isolated = _isolated(document)
+        views[document.name] = NetworkView(
+            name=document.name,
+            driver=model.spec.driver,
+            options=document.options,
+            subnets=tuple(_without_gateway(subnet, isolated) for subnet in subnets),
+            mtu=model.spec.mtu or min(DEFAULT_MTU, facts.uplink_mtu),
+            internal=model.spec.internal,
+            labels=dict(model.metadata.labels),
+            endpoints=(),
+            allow_from=(),
+            origin=document.origin,
+        )
+        if views[document.name].ipv6 and views[document.name].mtu < IPV6_MIN_MTU:
+            problems.add(
+                document.at("spec", "mtu"),
+                f"MTU {views[document.name].mtu} is too small for IPv6",
+                f"write at least {IPV6_MIN_MTU} (RFC 8200), or leave out the IPv6 subnets",
+            )
+    _overlaps(documents, views, problems)
+    return _allowing(documents, views, problems), chosen
+
+
+def _isolated(document: Document) -> frozenset[int]:
+    """IP versions for which the driver's options want no gateway address."""
+    mode = getattr(document.options, "gateway_mode", None)
+    if mode is None:
+        return frozenset()
+    return frozenset(version for version, value in ((4, mode.ipv4), (6, mode.ipv6)) if value == "isolated")
+
+
+def _without_gateway(subnet: SubnetView, isolated: frozenset[int]) -> SubnetView:
+    from dataclasses import replace
+
+    return replace(subnet, gateway=None) if subnet.cidr.version in isolated else subnet
+
+
+def _automatic(
+    documents: Sequence[Document], lock: Lock, facts: NodeFacts, problems: Problems
+) -> dict[str, tuple[str, ...]]:
+    """Subnets for networks that name none: the locked one while it is free, else the next of the pools."""
+    taken: list[Subnet] = []
+    for document in documents:
+        taken += [subnet.cidr for subnet in document.model.spec.subnets or ()]  # type: ignore[attr-defined]  # a Network
+    chosen: dict[str, tuple[str, ...]] = {}
+    waiting = []
+    for document in documents:
+        if document.model.spec.subnets is not None:  # type: ignore[attr-defined]  # a Network
+            continue
+        locked = [ip_network(text) for text in lock.subnets.get(document.name, ())]
+        if locked and not any(a.version == b.version and a.overlaps(b) for a in locked for b in taken):
+            chosen[document.name] = tuple(map(str, locked))
+            taken += locked
+        else:
+            waiting.append(document)
+    taken += [ip_network(route.to) for route in facts.routes]
+    taken += [ip_network(ip_address(server)) for server in facts.nameservers]
+    for document in waiting:
+        subnet = free_subnet(taken)
+        if subnet is None:
+            problems.add(
+                document.at("spec"), f"no automatic subnet is left for network {document.name}", "write spec.subnets"
+            )
+            continue
+        chosen[document.name] = (str(subnet),)
+        taken.append(subnet)
+    return chosen
+
+
+def _subnet(document: Document, number: int, model: SubnetModel, problems: Problems) -> SubnetView:
+    cidr = model.cidr
+    here = ("spec", "subnets", number)
+    if cidr.is_multicast or cidr.is_loopback or cidr.prefixlen == 0 or (cidr.version == 6 and cidr.is_link_local):
+        problems.add(
+            document.at(*here, "cidr"), f"{cidr} cannot be a network's subnet", "use a private or global unicast prefix"
+        )
+    span = model.range or cidr
+    if span.version != cidr.version or not (span.network_address in cidr and span.broadcast_address in cidr):
+        problems.add(
+            document.at(*here, "range"), f"range {span} is not inside subnet {cidr}", f"write a part of {cidr}"
+        )
+        span = cidr
+    for name, address in model.auxiliary.items():
+        if address not in cidr:
+            problems.add(
+                document.at(*here, "auxiliary", name),
+                f"{name}: {address} is outside subnet {cidr}",
+                f"write an address of {cidr}",
+            )
+    gateway: Address | None = model.gateway
+    if gateway is None:
+        first = int(cidr.network_address) + (1 if cidr.prefixlen < cidr.max_prefixlen - 1 else 0)
+        gateway = type(cidr.network_address)(default_gateway(cidr, model.auxiliary.values(), first))
+    at = document.at(*here, "gateway")
+    if gateway not in cidr:
+        problems.add(at, f"gateway {gateway} is outside subnet {cidr}", f"write an address of {cidr}")
+    elif int(gateway) in reserved(cidr):
+        problems.add(at, f"gateway {gateway} is the network or broadcast address of {cidr}", "write a host address")
+    elif gateway in model.auxiliary.values():
+        problems.add(
+            at, f"gateway {gateway} is an auxiliary address as well", "an address can be kept for one thing only"
+        )
+    return SubnetView(cidr, gateway, span, dict(model.auxiliary), document.at(*here, "cidr"))
+
+
+def _overlaps(documents: Sequence[Document], views: dict[str, NetworkView], problems: Problems) -> None:
+    """Every pair once, by sorting: an overlap is always with the widest one that began before."""
+    for version in (4, 6):
+        spans = (
+            sorted(
+                (int(s.cidr.network_address), -int(s.cidr.broadcast_address), doc.name, n, s)
+                for doc in documents
+                for n, s in enumerate(views[doc.name].subnets)
+                if s.cidr.version == version
+            )
+            if documents
+            else []
+        )
+        widest = None
+        for span in spans:
+            if widest is not None and span[0] <= -widest[1]:
+                problems.add(
+                    span[4].origin,
+                    f"subnet {span[4].cidr} of network {span[2]} overlaps {widest[4].cidr} of network {widest[2]}"
+                    f" ({widest[4].origin})",
+                    "give them subnets that do not overlap",
+                )
+            if widest is None or span[1] < widest[1]:
+                widest = span
+
+
+def _allowing(
+    documents: Sequence[Document], views: dict[str, NetworkView], problems: Problems
+) -> dict[str, NetworkView]:
+    from dataclasses import replace
+
+    result = {}
+    for document in documents:
+        allowed = []
+        for number, name in enumerate(document.model.spec.allow_from):  # type: ignore[attr-defined]  # a Network
+            at = document.at("spec", "allowFrom", number)
+            if name == document.name:
+                problems.add(at, f"network {name} reaches itself anyway", "leave this entry out")
+            elif name not in views:
+                problems.add(at, f"there is no network {name!r}", meant(name, views))
+            else:
+                allowed.append(views[name])
+        result[document.name] = replace(views[document.name], allow_from=tuple(allowed))
+    return result

@@ -1,0 +1,138 @@
+"""Documents to topology: every reference followed, every address decided, every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from reconciler.errors import ManifestError, Origin, PlanError, Problem
+from reconciler.manifest.document import Document
+from reconciler.manifest.lockfile import Lock
+from reconciler.topology.endpoints import resolve_endpoints
+from reconciler.topology.networks import resolve_networks
+from reconciler.topology.nodes import resolve_nodes
+from reconciler.topology.sandboxes import resolve_sandboxes
+from reconciler.topology.view import NetworkView, NodeFacts, SandboxView, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """``lock`` is the lock file as it should be. ``conflicts`` are clashes with the host, not with the manifests."""
+
+    topology: Topology
+    lock: Lock
+    conflicts: tuple[Problem, ...] = ()
+
+
+class Problems(list[Problem]):
+    """What is wrong so far."""
+
+    def add(self, origin: Origin, message: str, hint: str = "") -> None:
+        self.append(Problem(origin, message, hint))
+
+
+def resolve(
+    documents: Sequence[Document], *, node: str, lock: Lock, facts: NodeFacts, locked: bool = False
+) -> Resolved:
+    """Raises ManifestError with all that is wrong, PlanError when ``locked`` and an address would have to be chosen."""
+    problems = Problems()
+    by_kind: dict[str, list[Document]] = {"Node": [], "Network": [], "Sandbox": [], "Endpoint": []}
+    for document in sorted(documents, key=lambda document: (document.kind, document.name, document.origin)):
+        if document.kind in by_kind:
+            by_kind[document.kind].append(document)
+    nodes, here = resolve_nodes(by_kind["Node"], node, problems)
+    sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
+    networks, subnets = resolve_networks(by_kind["Network"], lock, facts, problems)
+    if problems:  # endpoints would only repeat what is wrong with what they refer to
+        _check_references(by_kind["Endpoint"], networks, sandboxes, problems)
+        raise ManifestError(problems)
+    endpoints, addresses, chosen = resolve_endpoints(by_kind["Endpoint"], networks, sandboxes, here, lock, problems)
+    if problems:
+        raise ManifestError(problems)
+    new = Lock(subnets, addresses)
+    if locked and new != lock:
+        _refuse_unlocked(by_kind["Network"], by_kind["Endpoint"], new, lock, chosen)
+    with_endpoints = [_with(network, endpoints=tuple(endpoints.get(network.name, ()))) for network in networks.values()]
+    by_name = {network.name: network for network in with_endpoints}
+    views = [
+        _with(network, allow_from=tuple(by_name[other.name] for other in network.allow_from))
+        for network in with_endpoints
+    ]
+    local = tuple(sorted((s for s in sandboxes.values() if s.node == here), key=lambda s: s.name))
+    views += _builtin(local)
+    topology = Topology(here, nodes, tuple(sorted(views, key=lambda view: view.name)), local)
+    return Resolved(topology, new, tuple(_host_clashes(views, facts)))
+
+
+def _with(network: NetworkView, **changes: object) -> NetworkView:
+    from dataclasses import replace
+
+    return replace(network, **changes)  # type: ignore[arg-type]  # the two callers pass the right fields
+
+
+def _builtin(sandboxes: Iterable[SandboxView]) -> list[NetworkView]:
+    """Networks ``host`` and ``none`` exist by themselves, where a sandbox is on them."""
+    return [
+        NetworkView(
+            name=name,
+            driver=name,
+            options=None,
+            subnets=(),
+            mtu=0,
+            internal=name == "none",
+            labels={},
+            endpoints=(),
+            allow_from=(),
+            origin=members[0].origin,
+            sandboxes=members,
+        )
+        for name in ("host", "none")
+        if (members := tuple(sandbox for sandbox in sandboxes if sandbox.stack == name))
+    ]
+
+
+def _check_references(
+    documents: Iterable[Document],
+    networks: dict[str, NetworkView],
+    sandboxes: dict[str, SandboxView],
+    problems: Problems,
+) -> None:
+    from reconciler.topology.endpoints import check_references
+
+    broken = {problem.origin.document for problem in problems}
+    for document in documents:
+        check_references(document, networks, sandboxes, problems, broken)
+
+
+def _refuse_unlocked(
+    networks: Iterable[Document], endpoints: Iterable[Document], new: Lock, lock: Lock, chosen: dict[str, Origin]
+) -> None:
+    found = [
+        Problem(origin, f"{name} has no address in the lock file", "run `cnm lock` and commit cnm.lock")
+        for name, origin in sorted(chosen.items())
+        if new.addresses.get(name) != lock.addresses.get(name)
+    ]
+    found += [
+        Problem(doc.origin, f"network {doc.name} has no subnet in the lock file", "run `cnm lock` and commit cnm.lock")
+        for doc in networks
+        if new.subnets.get(doc.name) != lock.subnets.get(doc.name)
+    ]
+    if found:
+        raise PlanError(found)
+
+
+def _host_clashes(networks: Iterable[NetworkView], facts: NodeFacts) -> Iterable[Problem]:
+    """Subnets that cover a route of the host that is not ours: its traffic would go astray (moby#46756)."""
+    from ipaddress import ip_network
+
+    routes = [(ip_network(route.to), route.dev) for route in facts.routes]
+    for network in networks:
+        own = getattr(network.options, "bridge", None) if getattr(network.options, "existing", False) else None
+        for subnet in network.subnets:
+            for to, dev in routes:
+                if to.version == subnet.cidr.version and dev != own and subnet.cidr.overlaps(to):
+                    yield Problem(
+                        subnet.origin,
+                        f"subnet {subnet.cidr} overlaps this host's route to {to} (dev {dev or '?'})",
+                        "choose another subnet, or remove that route",
+                    )
