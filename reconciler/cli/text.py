@@ -74,22 +74,20 @@ def schema(
     ] = None,
 ) -> int:
     """JSON Schemas of the manifests, for editors (# yaml-language-server: $schema=...)."""
-    import json
-
     from reconciler.drivers.registry import options
     from reconciler.errors import UsageError
-    from reconciler.manifest.schema import schemas
+    from reconciler.manifest.schema import render_schema, schemas
 
     found = schemas(options())
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in found.items():
-            (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+            (folder / name).write_text(render_schema(content))
         return 0
     name = f"{kind.lower()}.json" if kind else "cnm.json"
     if name not in found:
         raise UsageError(
             f"there is no kind {kind}; there are: {', '.join(sorted(n.removesuffix('.json') for n in found))}"
         )
-    sys.stdout.write(json.dumps(found[name], indent=2) + "\n")
+    sys.stdout.write(render_schema(found[name]))
     return 0

@@ -79,8 +79,8 @@ def _differences(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any
         seen = before.get(name)
         if seen == wanted:
             continue
-        if isinstance(wanted, dict) and isinstance(seen, dict):
-            found += _differences(f"{prefix}{name}.", seen, wanted)
+        if isinstance(wanted, dict) and isinstance(seen, (dict, type(None))):
+            found += _differences(f"{prefix}{name}.", seen or {}, wanted)
         elif name == "sysctls" and isinstance(wanted, list) and isinstance(seen, list):
             old = dict(map(tuple, seen))
             found += [(path, word(old.get(path)), word(value)) for path, value in wanted if old.get(path) != value]

@@ -1,0 +1,53 @@
+"""Reports and states as JSON-native data, versioned (docs/cli.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.engine.result import Report, Status
+from reconciler.planner.file import plan_to_data
+from reconciler.resources.data import origin_to_data
+
+FORMAT_VERSION = 1
+
+
+def report_to_data(report: Report) -> dict[str, Any]:
+    """What an apply did."""
+    return {
+        "format": "cnm-report",
+        "format_version": FORMAT_VERSION,
+        "ok": report.ok,
+        "done": [op.id for op in report.done],
+        "failed": [{"key": f.key, "action": f.action, "errno": f.errno, "text": f.text} for f in report.failed],
+        "skipped": [op.id for op in report.skipped],
+        "left": list(report.left),
+        "seconds": dict(report.seconds),
+        "plan": plan_to_data(report.plan),
+    }
+
+
+def status_to_data(status: Status) -> dict[str, Any]:
+    """What holds and what does not."""
+    return {
+        "format": "cnm-status",
+        "format_version": FORMAT_VERSION,
+        "owner": status.owner,
+        "node": status.node,
+        "in_sync": status.in_sync,
+        "rows": [
+            {
+                "kind": row.kind,
+                "name": row.name,
+                "state": str(row.state),
+                "reasons": list(row.reasons),
+                "facts": dict(row.facts),
+                "origin": origin_to_data(row.origin),
+            }
+            for row in status.rows
+        ],
+        "surplus": [str(key) for key in status.surplus],
+        "warnings": [
+            {"message": w.message, "hint": w.hint, "origin": origin_to_data(w.origin)} for w in status.warnings
+        ],
+        "partial": list(status.partial),
+    }
