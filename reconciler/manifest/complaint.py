@@ -81,7 +81,7 @@ def _words(items: list[dict[str, Any]], path: Path, model: type[BaseModel], data
     expected = list(dict.fromkeys(text for item in items if (text := _expected(item))))
     said = f"expected {' or '.join(expected)}" if expected else str(items[0]["msg"])
     if isinstance(value, (str, int, float, bool)) or value is None:
-        said += f", found {_show(value)}"
+        said += f", found {show(value)}"
     hint = ""
     if "a string" in expected and isinstance(value, (int, float, bool)) and not isinstance(value, str):
         shown = str(value).lower() if isinstance(value, bool) else value
@@ -115,7 +115,10 @@ def _expected(item: dict[str, Any]) -> str:
     return ""
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """A value for a message: short, as it is written."""
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
     if value is None:
         return "nothing"
     if isinstance(value, bool):

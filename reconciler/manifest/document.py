@@ -15,12 +15,14 @@ Path = tuple[str | int, ...]
 @dataclass(frozen=True, slots=True)
 class Document:
     """``options`` is the validated driver Options of a Network, else None. ``positions`` maps a path in the
-    document (as written: camelCase keys, list indices) to (line, column), both from 1."""
+    document (as written: camelCase keys, list indices) to (line, column), both from 1. ``patched`` maps the path
+    of what a Patch put there to the operation in the Patch, which may stand in another file."""
 
     model: DocumentModel
     origin: Origin
     positions: Mapping[Path, tuple[int, int]] = field(repr=False)
     options: Any = None
+    patched: Mapping[Path, Origin] = field(default_factory=dict, repr=False)
 
     @property
     def kind(self) -> str:
@@ -32,8 +34,21 @@ class Document:
 
     def at(self, *path: str | int) -> Origin:
         """The origin of a part: ``at("spec", "subnets", 0, "gateway")``; the nearest enclosing part that is written."""
+        return place_of(path, self.origin, self.positions, self.patched)
+
+
+def place_of(
+    path: Path, origin: Origin, positions: Mapping[Path, tuple[int, int]], patched: Mapping[Path, Origin]
+) -> Origin:
+    """Where a part of a document comes from: the patch that put it there, else the nearest place in the document
+    itself, which ``origin`` names."""
+    if patched:
         for end in range(len(path), -1, -1):
-            position = self.positions.get(path[:end])
-            if position is not None:
-                return replace(self.origin, line=position[0], column=position[1])
-        return self.origin
+            operation = patched.get(path[:end])
+            if operation is not None:
+                return replace(operation, document=origin.document, driver=origin.driver)
+    for end in range(len(path), -1, -1):
+        position = positions.get(path[:end])
+        if position is not None:
+            return replace(origin, line=position[0], column=position[1])
+    return origin

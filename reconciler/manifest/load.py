@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path as FilePath
 from typing import IO, Any
 
 from pydantic import BaseModel, ValidationError
 
-import reconciler.manifest.kinds as kinds_package
 from reconciler.errors import ManifestError, Origin, Problem
-from reconciler.manifest.complaint import complaints
-from reconciler.manifest.document import Document, Path
+from reconciler.manifest.complaint import complaints, show
+from reconciler.manifest.document import Document, Path, place_of
+from reconciler.manifest.kinds import kinds
 from reconciler.manifest.kinds.network import Network
 from reconciler.manifest.kinds.patch import Patch
-from reconciler.manifest.model import API_VERSION, DocumentModel
-from reconciler.manifest.patch import Identity, applies, apply, targets
-from reconciler.manifest.reader import RawDocument, read_documents
+from reconciler.manifest.model import API_VERSION
+from reconciler.manifest.patch import Identity, applies, apply, targets, written_path
+from reconciler.manifest.reader import RawDocument, read_stream
 from reconciler.manifest.source import find
 from reconciler.manifest.suggest import meant
 
+MAX_NODES = 2_000_000  # keys and values of all files together
 RESERVED = {"Network": ("host", "none"), "Sandbox": ("host",)}
 
 
@@ -44,15 +42,7 @@ class _Draft:
     data: Any
     origin: Origin
     positions: Mapping[Path, tuple[int, int]]
-    patched_at: dict[str, Origin]  # JSON pointer -> the patch operation that put it there
-
-
-@cache
-def kinds() -> Mapping[str, type[DocumentModel]]:
-    """Kind name to model: every module of ``manifest/kinds`` that has ``KIND``."""
-    names = sorted(module.name for module in pkgutil.iter_modules(kinds_package.__path__))
-    models = [importlib.import_module(f"{kinds_package.__name__}.{name}").KIND for name in names]
-    return {model.__name__: model for model in models}
+    patched: dict[Path, Origin]  # path -> the patch operation that put it there
 
 
 def load(
@@ -70,15 +60,17 @@ def load(
     found = find(sources, stdin)
     problems = list(found.problems)
     drafts: list[_Draft] = []
+    nodes = 0
     for source in found.sources:
-        try:
-            raws = read_documents(source.raw, source.file)
-        except ManifestError as error:
-            problems += error.problems
-            continue
+        raws, faults = read_stream(source.raw, source.file)
+        problems += faults
         drafts += [draft for raw in raws if (draft := _draft(raw, source.file, problems)) is not None]
-    _refuse_duplicates(drafts, problems)
+        nodes += sum(raw.nodes for raw in raws)
+        if nodes > MAX_NODES:
+            message = f"with this file there are more than {MAX_NODES:,} keys and values in the manifests"
+            raise ManifestError([*problems, Problem(Origin(source.file), message)])
     _patch(drafts, node, environment, problems)
+    _refuse_duplicates(drafts, problems)
     documents = [document for draft in drafts if (document := _validate(draft, options, problems)) is not None]
     if problems:
         raise ManifestError(problems)
@@ -102,25 +94,33 @@ def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | Non
         )
         return None
     if data.get("apiVersion") != API_VERSION:
-        said = f"apiVersion {data['apiVersion']!r} is not known" if "apiVersion" in data else "there is no apiVersion"
+        said = (
+            f"apiVersion {show(data['apiVersion'])} is not known" if "apiVersion" in data else "there is no apiVersion"
+        )
         wrong("apiVersion", said, f"write apiVersion: {API_VERSION}")
         return None
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in kinds():
-        said = f"kind {kind!r} is not known" if "kind" in data else "there is no kind"
+        said = f"kind {show(kind)} is not known" if "kind" in data else "there is no kind"
         hint = meant(kind, kinds()) if isinstance(kind, str) else f"write one of {', '.join(kinds())}"
         wrong("kind", said, hint)
         return None
-    metadata, spec = data.get("metadata"), data.get("spec")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    network = spec.get("network") if kind == "Endpoint" and isinstance(spec, dict) else None
-    shown = f"{network}/{name}" if isinstance(network, str) else str(name)
-    identity = (kind, name if isinstance(name, str) else "", network if isinstance(network, str) else "")
-    place = Origin(file=file, line=raw.line, column=raw.column, document=f"{kind}/{shown}")
-    if identity[1] in RESERVED.get(kind, ()):
+    identity = identity_of(kind, data)
+    _, name, network = identity
+    shown = "/".join(part if len(part) <= 63 else "..." for part in (kind, network, name) if part)
+    place = Origin(file=file, line=raw.line, column=raw.column, document=shown)
+    if name in RESERVED.get(kind, ()):
         hint = f"write 'stack: {name}' in a Sandbox" if kind == "Network" else "choose another name"
         problems.append(Problem(place, f"{kind} {name} exists by itself and cannot be declared", hint))
     return _Draft(kind, identity, data, place, raw.positions, {})
+
+
+def identity_of(kind: str, data: Any) -> Identity:
+    """What makes a document the one it is; empty strings where the document does not say."""
+    metadata, spec = data.get("metadata"), data.get("spec")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    network = spec.get("network") if kind == "Endpoint" and isinstance(spec, dict) else None
+    return kind, name if isinstance(name, str) else "", network if isinstance(network, str) else ""
 
 
 def _refuse_duplicates(drafts: Sequence[_Draft], problems: list[Problem]) -> None:
@@ -170,27 +170,15 @@ def _patch_one(target: _Draft, draft: _Draft, patch: Patch, problems: list[Probl
     if changed is None:
         return
     target.data = changed
+    target.identity = identity_of(target.kind, changed)
     for number, operation in enumerate(operations):
         if operation.op != "test":
-            target.patched_at[operation.path] = _at(draft, "spec", "operations", number)
+            path = written_path(operation.path, changed)
+            target.patched[path] = _at(draft, "spec", "operations", number)
 
 
 def _at(draft: _Draft, *path: str | int) -> Origin:
-    """The place of a part: in the patch that put it there, else in the document."""
-    pointer = ""
-    pointers = [""]
-    for part in path:
-        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
-        pointers.append(pointer)
-    for prefix in reversed(pointers):
-        patched = draft.patched_at.get(prefix)
-        if patched is not None:
-            return patched
-    for end in range(len(path), -1, -1):
-        position = draft.positions.get(path[:end])
-        if position is not None:
-            return Origin(draft.origin.file, *position, draft.origin.document)
-    return draft.origin
+    return place_of(path, draft.origin, draft.positions, draft.patched)
 
 
 def _validate(draft: _Draft, options: Mapping[str, type[BaseModel]], problems: list[Problem]) -> Document | None:
@@ -215,14 +203,4 @@ def _validate(draft: _Draft, options: Mapping[str, type[BaseModel]], problems: l
             for path, message, hint in complaints(error, driver, model.spec.options):
                 report(("spec", "options", *path), message, hint)
             return None
-    positions = draft.positions
-    if draft.patched_at:
-        positions = dict(positions)
-        for pointer, origin in draft.patched_at.items():
-            positions[_pointer_path(pointer)] = (origin.line, origin.column)
-    return Document(model=model, origin=draft.origin, positions=positions, options=chosen)
-
-
-def _pointer_path(pointer: str) -> Path:
-    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-    return tuple(int(part) if part.isdigit() else part for part in parts)
+    return Document(model=model, origin=draft.origin, positions=draft.positions, options=chosen, patched=draft.patched)

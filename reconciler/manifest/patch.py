@@ -7,8 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reconciler.errors import Origin
+from reconciler.manifest.complaint import show
+from reconciler.manifest.document import Path
 from reconciler.manifest.kinds.patch import Operation, Patch
+from reconciler.manifest.reader import MAX_DEPTH
 
+MAX_COPIED = 100_000  # keys and values that the copies of one Patch may make
+PROTECTED = ("/apiVersion", "/kind", "/metadata/name", "/metadata", "")
 Report = Callable[[Origin, str, str], None]
 Identity = tuple[str, str, str]  # kind, name, network of an endpoint
 
@@ -34,9 +39,10 @@ def targets(patch: Patch, known: Mapping[Identity, Any]) -> list[Identity]:
 def apply(data: Any, operations: Sequence[Operation], at: Callable[[int], Origin], report: Report) -> Any | None:
     """``data`` changed by all operations, in order; None when one of them fails, which is reported."""
     from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
-    from jsonpointer import JsonPointerException
+    from jsonpointer import JsonPointerException, resolve_pointer
 
     changed = copy.deepcopy(data)
+    left = MAX_COPIED
     for number, operation in enumerate(operations):
         body: dict[str, Any] = {"op": operation.op, "path": operation.path}
         if operation.op in ("move", "copy"):
@@ -49,24 +55,60 @@ def apply(data: Any, operations: Sequence[Operation], at: Callable[[int], Origin
                 report(at(number), f"{operation.op} needs a value", "write value: ...")
                 return None
             body["value"] = copy.deepcopy(operation.value)
-        protected = ("/apiVersion", "/kind", "/metadata/name", "/metadata", "")
-        if operation.op != "test" and operation.path in protected:
-            report(
-                at(number),
-                f"a patch cannot change {operation.path or 'the whole document'}",
-                "write another document instead",
-            )
+        written = [operation.path] if operation.op != "test" else []
+        written += [operation.from_] if operation.op == "move" and operation.from_ is not None else []
+        for path in written:
+            if path in PROTECTED:
+                hint = "write another document instead"
+                report(at(number), f"a patch cannot change {path or 'the whole document'}", hint)
+                return None
+        if max(operation.path.count("/"), (operation.from_ or "").count("/")) > MAX_DEPTH:
+            report(at(number), f"a path of more than {MAX_DEPTH} parts", "write it flatter")
             return None
         try:
-            changed = JsonPatch([body]).apply(changed)
+            if operation.op == "copy":
+                left = _pay(resolve_pointer(changed, operation.from_ or ""), left)
+                if left < 0:
+                    report(at(number), "copies multiply into too many values", "write the values out")
+                    return None
+            changed = JsonPatch([body]).apply(changed, in_place=True)
         except JsonPatchTestFailed:
-            report(at(number), f"test failed: {operation.path} is not {operation.value!r}", "")
+            report(at(number), f"test failed: {operation.path} is not {show(operation.value)}", "")
             return None
-        except (JsonPatchException, JsonPointerException, TypeError, KeyError, IndexError, ValueError) as error:
+        except (JsonPatchException, JsonPointerException, TypeError, LookupError, ValueError, AttributeError) as error:
             report(
                 at(number),
-                f"{operation.op} {operation.path} cannot be done: {error}",
+                f"{operation.op} {operation.path} cannot be done: {str(error)[:200]}",
                 "check the path against the document",
             )
             return None
     return changed
+
+
+def _pay(value: Any, left: int) -> int:
+    """What is left of a budget after each key and value in ``value`` took one; negative: not enough."""
+    waiting = [value]
+    while waiting and left >= 0:
+        here = waiting.pop()
+        left -= 1
+        if isinstance(here, dict):
+            left -= len(here)
+            waiting += here.values()
+        elif isinstance(here, list):
+            waiting += here
+    return left
+
+
+def written_path(pointer: str, data: Any) -> Path:
+    """A JSON pointer as a path into the patched document ``data``; ``-`` is the list's last entry by now."""
+    path: list[str | int] = []
+    here = data
+    for escaped in pointer.split("/")[1:]:
+        part: str | int = escaped.replace("~1", "/").replace("~0", "~")
+        if isinstance(here, list):
+            part = len(here) - 1 if escaped == "-" else int(escaped)
+            here = here[part] if part < len(here) else None
+        else:
+            here = here.get(part) if isinstance(here, dict) else None
+        path.append(part)
+    return tuple(path)

@@ -1,160 +1,131 @@
 """YAML text to plain data, with the position of every part. Nothing but ManifestError comes out.
 
-libyaml parses (where ruamel.yaml was installed with it), and only into nodes: what a scalar means, what an
-alias may cost, and what is refused is decided here, by YAML 1.2's core schema.
+libyaml parses, where ruamel.yaml was installed with it, and only into events. Data is built from them here, event
+by event, so that a text that is too large, too deep or multiplied by aliases ends while it is read, not after.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
 from reconciler.errors import ManifestError, Origin, Problem
+from reconciler.manifest.scalar import ScalarError, resolve
 
 try:
     from _ruamel_yaml import CParser
-
-    class _Parser(CParser):  # type: ignore[misc]  # a C class without types
-        """libyaml's composer. What a scalar means is not its business: nothing is resolved here."""
-
-        def descend_resolver(self, current_node: Any, current_index: Any) -> None: ...
-
-        def ascend_resolver(self) -> None: ...
-
-        def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-            return ""
 
     FAST = True
 except ImportError:  # ruamel.yaml without its C library: the same, several times slower
     FAST = False
 
+_NodeStart = ScalarEvent | MappingStartEvent | SequenceStartEvent
 Path = tuple[str | int, ...]
-Positions = Mapping[Path, tuple[int, int]]
+Place = tuple[int, int]  # line and column, from 1
+Positions = Mapping[Path, Place]
 
 MAX_DEPTH = 64
-MAX_NODES = 2_000_000  # per file, aliases counted as often as they are used
+MAX_NODES = 500_000  # keys and values of one text, aliases counted as often as they are used
 MAX_ALIAS_NODES = 100_000  # of those, how many may come from aliases
+MAX_PROBLEMS = 100  # in one text; nobody reads more
 
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_TRUE, _FALSE = frozenset(("true", "True", "TRUE")), frozenset(("false", "False", "FALSE"))
-_INT = re.compile(r"[-+]?[0-9]+\Z")
-_OCTAL, _HEX = re.compile(r"0o[0-7]+\Z"), re.compile(r"0x[0-9a-fA-F]+\Z")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
-_SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
-_DIRECTIVE = re.compile(rb"^%([A-Za-z]+)[ \t]+([^\r\n#]*)", re.MULTILINE)
-_STANDARD_TAGS = "tag:yaml.org,2002:"
+# Characters that YAML 1.2 (5.1) keeps out of a stream, and those that let a line look like another one in an
+# editor: C1 controls, line and paragraph separators, bidirectional overrides, byte order marks.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_NO_KEY = object()  # a mapping that waits for its next key
+_DROPPED = object()  # the key was refused: its value is read, and goes nowhere
 
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:
-    """``data`` as JSON has it; ``line`` and ``column`` where it begins, from 1."""
+    """``data`` as JSON has it, ``nodes`` how many keys and values it holds; ``line`` and ``column`` where it begins."""
 
     data: Any
     positions: Positions
     line: int
     column: int
-
-
-class _FaultError(Exception):
-    def __init__(self, message: str, hint: str = "", line: int = 0, column: int = 0) -> None:
-        super().__init__(message)
-        self.message, self.hint, self.line, self.column = message, hint, line, column
+    nodes: int
 
 
 def read_documents(raw: bytes, file: str) -> list[RawDocument]:
     """All documents of a text, empty ones left out. Raises ManifestError."""
+    documents, problems = read_stream(raw, file)
+    if problems:
+        raise ManifestError(problems)
+    return documents
+
+
+def read_stream(raw: bytes, file: str) -> tuple[list[RawDocument], list[Problem]]:
+    """The documents that can be made out, empty ones left out, and all that is wrong. Raises nothing.
+
+    A key that was refused is left out of its document, of a key written twice the first one counts.
+    """
+    composer = _Composer(file)
     try:
-        return _read(_decoded(raw))
-    except _FaultError as fault:
-        raise ManifestError(
-            [Problem(Origin(file=file, line=fault.line, column=fault.column), fault.message, fault.hint)]
-        ) from None
-    except RecursionError:
-        raise ManifestError([Problem(Origin(file=file), f"nested more than {MAX_DEPTH} levels deep")]) from None
+        composer.read(_events(_decoded(raw)))
+    except _EndError as end:
+        composer.problems.append(Problem(Origin(file, *end.place), end.message, end.hint))
+    return composer.documents, composer.problems
+
+
+class _EndError(Exception):
+    """There is no sense in reading on."""
+
+    def __init__(self, place: Place, message: str, hint: str = "") -> None:
+        self.place, self.message, self.hint = place, message, hint
 
 
 def _decoded(raw: bytes) -> str:
     raw = raw.removeprefix(b"\xef\xbb\xbf")
-    for match in _DIRECTIVE.finditer(raw):
-        line = raw.count(b"\n", 0, match.start()) + 1
-        name, value = match.group(1).decode(), match.group(2).strip().decode("utf-8", "replace")
-        if _inside_text(raw, match.start()):
-            continue
-        if name != "YAML" or value != "1.2":
-            raise _FaultError(
-                f"the directive %{name} {value} is not allowed", "remove it: manifests are YAML 1.2", line, 1
-            )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise _FaultError(
-            "this is not UTF-8", "save the file as UTF-8", line, error.start - raw.rfind(b"\n", 0, error.start)
-        ) from None
-    for found in _FORBIDDEN.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
-        column = found.start() - text.rfind("\n", 0, found.start())
-        raise _FaultError(
-            f"the character U+{ord(found.group()):04X} is not allowed",
-            "remove it, or write it as an escape in quotes",
-            line,
-            column,
-        )
+        before = raw[: error.start].decode("utf-8")
+        raise _EndError(_place(before), "this is not UTF-8", "save the file as UTF-8") from None
+    found = _FORBIDDEN.search(text)
+    if found:
+        message = f"the character U+{ord(found.group()):04X} is not allowed"
+        raise _EndError(_place(text[: found.start()]), message, "remove it, or write it as an escape in quotes")
     return text
 
 
-# YAML 1.2, 5.1: what may stand in a stream; and what would let a line look like another in an editor.
-_FORBIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
-)
+def _place(before: str) -> Place:
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def _inside_text(raw: bytes, at: int) -> bool:
-    """A line that begins with % is a directive only before a document: after a document's start it is content."""
-    before = raw[:at].rstrip()
-    if not before:
-        return False
-    for line in reversed(before.splitlines()):
-        if line.lstrip().startswith((b"#", b"%")):
-            continue
-        return not line.rstrip().startswith(b"...")
-    return False
-
-
-def _read(text: str) -> list[RawDocument]:
-    documents = []
-    for node in _nodes(text):
-        builder = _Builder()
-        data = builder.build(node, (), 0)
-        if data is None:
-            continue
-        line, column = builder.positions[()]
-        documents.append(RawDocument(data, builder.positions, line, column))
-    return documents
-
-
-def _nodes(text: str) -> Any:
-    """The root node of each document."""
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
+def _events(text: str) -> Iterator[Event]:
     try:
         if FAST:
-            parser = _Parser(text)
-            while parser.check_node():
-                yield parser.get_node()
+            parser = CParser(text)
+            while parser.check_event():
+                yield parser.get_event()
         else:
-            from ruamel.yaml import YAML
-
-            yield from YAML(typ="safe", pure=True).compose_all(text)
+            yield from YAML(typ="safe", pure=True).parse(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        words = " ".join(filter(None, (error.context, error.problem)))
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-        raise _FaultError(f"not valid YAML: {words}", _advice(words), line, column) from None
-    except (YAMLError, ValueError) as error:
-        raise _FaultError(f"not valid YAML: {str(error).splitlines()[0] if str(error) else error!r}") from None
+        words = " ".join(part for part in (error.context, error.problem) if part)
+        place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+        raise _EndError(place, f"not valid YAML: {words}", _advice(words)) from None
+    except (YAMLError, ValueError, LookupError, AssertionError, AttributeError, TypeError, RecursionError) as error:
+        # What the pure parser trips over besides its own errors is the text's fault all the same.
+        words = (str(error) or type(error).__name__).splitlines()[0]
+        raise _EndError((0, 0), f"not valid YAML: {words}") from None
 
 
 def _advice(words: str) -> str:
@@ -162,117 +133,203 @@ def _advice(words: str) -> str:
         return "indent with spaces, never with tabs"
     if "mapping values are not allowed" in words:
         return "put quotes around a value that contains ': '"
-    if "undefined alias" in words:
-        return "define it before with &name"
+    if "cannot start any token" in words:
+        return "put quotes around a value that begins with '@', '`' or '%'; indent with spaces, never with tabs"
+    if "directive" in words or "incompatible YAML" in words:
+        return "remove the line that begins with %: manifests are YAML 1.2"
     return ""
 
 
-class _Builder:
-    """One document's nodes to data. Counts what it builds: an alias is paid for each time it is used."""
+@dataclass(slots=True)
+class _Frame:
+    """A list or mapping that is being read. ``path`` is None where nobody will ask for positions."""
 
-    def __init__(self) -> None:
-        self.positions: dict[Path, tuple[int, int]] = {}
-        self._count = 0
+    value: Any
+    path: Path | None
+    anchor: str | None
+    before: int  # nodes counted before it
+    key: Any = _NO_KEY
+    key_place: Place = (0, 0)
+    height: int = 1
+
+
+class _Composer:
+    """Events to documents. Its stack is a list, so that no text can exhaust Python's."""
+
+    def __init__(self, file: str) -> None:
+        self.documents: list[RawDocument] = []
+        self.problems: list[Problem] = []
+        self._file = file
+        self._nodes = 0
         self._aliased = 0
-        self._open: set[int] = set()
-        self._seen: set[int] = set()
+        self._begin()
 
-    def build(self, node: Any, path: Path, depth: int) -> Any:
-        mark = node.start_mark
-        line, column = mark.line + 1, mark.column + 1
-        self._count += 1
-        if self._count > MAX_NODES:
-            raise _FaultError(f"more than {MAX_NODES:,} values in one document", "split it", line, column)
-        kind = type(node).__name__
-        if kind == "ScalarNode":
-            self.positions[path] = (line, column)
-            return _scalar(node, line, column)
-        if depth >= MAX_DEPTH:
-            raise _FaultError(f"nested more than {MAX_DEPTH} levels deep", "", line, column)
-        identity = id(node)
-        if identity in self._open:
-            raise _FaultError("an alias that contains itself", "write the value out", line, column)
-        again = identity in self._seen
-        self._seen.add(identity)
-        before = self._count
-        self._open.add(identity)
-        self.positions[path] = (line, column)
-        _check_tag(node, kind, line, column)
-        value = self._mapping(node, path, depth) if kind == "MappingNode" else self._sequence(node, path, depth)
-        self._open.discard(identity)
-        if again:
-            self._aliased += self._count - before + 1
-            if self._aliased > MAX_ALIAS_NODES:
-                raise _FaultError("aliases multiply into too many values", "write the values out", line, column)
-        return value
+    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(Origin(self._file, *place), message, hint))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise _EndError(place, f"{MAX_PROBLEMS} problems in this file; reading stops here")
 
-    def _sequence(self, node: Any, path: Path, depth: int) -> list[Any]:
-        return [self.build(item, (*path, number), depth + 1) for number, item in enumerate(node.value)]
+    def _begin(self) -> None:
+        self._root: Any = None
+        self._positions: dict[Path, Place] = {}
+        self._frames: list[_Frame] = []
+        self._anchors: dict[str, tuple[Any, int, int] | None] = {}  # value, nodes, height; None: still open
+        self._first = self._nodes
 
-    def _mapping(self, node: Any, path: Path, depth: int) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            mark = key_node.start_mark
-            line, column = mark.line + 1, mark.column + 1
-            key = _scalar(key_node, line, column) if type(key_node).__name__ == "ScalarNode" else None
-            if key_node.value == "<<" and not key_node.style:
-                raise _FaultError("merge keys (<<) are not part of YAML 1.2", "write the keys out", line, column)
-            if not isinstance(key, str):
-                shown = key_node.value if type(key_node).__name__ == "ScalarNode" else "a list or mapping"
-                raise _FaultError(f"the key {shown} is not a string", "put it in quotes", line, column)
-            if key in mapping:
-                first = self.positions[(*path, key)]
-                raise _FaultError(
-                    f"key {key!r} is written twice (first in line {first[0]})", "remove one of them", line, column
-                )
-            where = (*path, key)
-            mapping[key] = self.build(value_node, where, depth + 1)
-            # For people the key is the place, also where its value begins on the next line or in an anchor elsewhere.
-            self.positions[where] = (
-                (line, column) if type(value_node).__name__ != "ScalarNode" else self.positions[where]
-            )
-        return mapping
+    def read(self, events: Iterator[Event]) -> None:
+        for event in events:
+            mark = event.start_mark
+            place = (mark.line + 1, mark.column + 1)
+            match event:
+                case ScalarEvent():
+                    self._scalar(event, place)
+                case MappingStartEvent():
+                    self._open(event, {}, place)
+                case SequenceStartEvent():
+                    self._open(event, [], place)
+                case MappingEndEvent() | SequenceEndEvent():
+                    self._close()
+                case AliasEvent():
+                    self._alias(event.anchor, place)
+                case DocumentStartEvent():
+                    self._begin()
+                    self._check_directives(event, place)
+                case DocumentEndEvent() if self._root is not None:
+                    start = self._positions[()]
+                    nodes = self._nodes - self._first
+                    self.documents.append(RawDocument(self._root, self._positions, *start, nodes))
+
+    def _check_directives(self, event: DocumentStartEvent, place: Place) -> None:
+        if event.version not in (None, (1, 2)):
+            name = f"YAML {'.'.join(map(str, event.version))}"
+        elif event.tags:
+            name = "TAG"
+        else:
+            return
+        self.wrong(place, f"the directive %{name} is not allowed", "remove it: manifests are YAML 1.2")
+
+    def _count(self, nodes: int, place: Place) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            raise _EndError(place, f"more than {MAX_NODES:,} keys and values in one file", "split it")
+
+    def _check_tag(self, event: _NodeStart, place: Place) -> None:
+        if event.tag is not None:
+            shown = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            self.wrong(place, f"the tag {_short(shown)} is not allowed", "remove it")
+
+    def _scalar(self, event: ScalarEvent, place: Place) -> None:
+        self._count(1, place)
+        if event.tag is not None:
+            self._check_tag(event, place)
+        value: Any = event.value
+        if event.style not in ("'", '"', "|", ">"):
+            if value == "<<" and self._wants_key():
+                self.wrong(place, "merge keys (<<) are not part of YAML 1.2", "write the keys out")
+                self._frames[-1].key = _DROPPED
+                return
+            try:
+                value = resolve(value)
+            except ScalarError as error:
+                self.wrong(place, str(error), error.hint)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, 1, 0)
+        if self._wants_key():
+            self._key(value, event.value, place)
+        else:
+            self._put(value, place, place)
+
+    def _wants_key(self) -> bool:
+        return bool(self._frames) and self._frames[-1].key is _NO_KEY and isinstance(self._frames[-1].value, dict)
+
+    def _key(self, key: Any, shown: str, place: Place) -> None:
+        frame = self._frames[-1]
+        frame.key, frame.key_place = _DROPPED, place
+        if not isinstance(key, str):
+            self.wrong(place, f"the key {shown or 'null'} is not a string", "put it in quotes")
+        elif key in frame.value:
+            first = self._positions.get((*frame.path, key)) if frame.path is not None else None
+            said = f" (first in line {first[0]})" if first else ""
+            self.wrong(place, f"key '{_short(key)}' is written twice{said}", "remove one of them")
+        else:
+            frame.key = key
+
+    def _put(self, value: Any, place: Place, shown_at: Place | None) -> Path | None:
+        """Store a value where it belongs and give its path. ``shown_at`` None: where its key stands."""
+        if not self._frames:
+            self._root, path = value, ()
+            self._positions[path] = place
+            return path
+        frame = self._frames[-1]
+        if isinstance(frame.value, list):
+            last: Any = len(frame.value)
+            frame.value.append(value)
+            shown_at = place
+        else:
+            last, frame.key = frame.key, _NO_KEY
+            if last is _DROPPED:
+                return None
+            frame.value[last] = value
+        if frame.path is None:
+            return None
+        path = (*frame.path, last)
+        self._positions[path] = shown_at or frame.key_place
+        return path
+
+    def _open(self, event: _NodeStart, value: Any, place: Place) -> None:
+        before = self._nodes
+        self._count(1, place)
+        if event.tag is not None:
+            self._check_tag(event, place)
+        if len(self._frames) >= MAX_DEPTH:
+            raise _EndError(place, f"nested more than {MAX_DEPTH} levels deep", "write it flatter")
+        if self._wants_key():
+            self.wrong(place, "a list or mapping cannot be a key", "write a string, or indent what belongs below a key")
+            self._frames[-1].key = _DROPPED
+            path = None
+        else:
+            path = self._put(value, place, None)  # for people a list begins at its key
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        self._frames.append(_Frame(value, path, event.anchor, before))
+
+    def _close(self) -> None:
+        frame = self._frames.pop()
+        if frame.anchor is not None:
+            self._anchors[frame.anchor] = (frame.value, self._nodes - frame.before, frame.height)
+        if self._frames:
+            self._frames[-1].height = max(self._frames[-1].height, frame.height + 1)
+
+    def _alias(self, name: str, place: Place) -> None:
+        if name not in self._anchors:
+            raise _EndError(place, f"there is no anchor &{_short(name)} before this alias", "define it with &name")
+        anchored = self._anchors[name]
+        if anchored is None:
+            raise _EndError(place, f"alias *{_short(name)} contains itself", "write the value out")
+        value, nodes, height = anchored
+        self._aliased += nodes
+        if self._aliased > MAX_ALIAS_NODES:
+            raise _EndError(place, "aliases multiply into too many values", "write the values out")
+        if len(self._frames) + height > MAX_DEPTH:
+            raise _EndError(place, f"nested more than {MAX_DEPTH} levels deep", "write it flatter")
+        self._count(nodes, place)
+        if self._wants_key():
+            shown = "of a list or mapping" if height else str(value)
+            self._key(value, shown, place)
+            return
+        self._put(_copied(value), place, None)
+        if self._frames:
+            self._frames[-1].height = max(self._frames[-1].height, height + 1)
 
 
-def _check_tag(node: Any, kind: str, line: int, column: int) -> None:
-    tag = str(node.tag or "")
-    expected = "map" if kind == "MappingNode" else "seq"
-    if tag not in ("", "!", f"{_STANDARD_TAGS}{expected}", f"!!{expected}"):
-        raise _FaultError(f"the tag {tag} is not allowed", "remove it", line, column)
-
-
-def _scalar(node: Any, line: int, column: int) -> Any:
-    """A scalar by the core schema of YAML 1.2: no yes/no, no octal 010, no sexagesimal, no dates."""
-    value: str = node.value
-    tag = str(node.tag or "")
-    quoted = bool(node.style) and node.style in "'\"|>"
-    plain_tags = ("", "!", "tag:yaml.org,2002:str")
-    if tag not in plain_tags and not (not quoted and tag.startswith(_STANDARD_TAGS)):
-        raise _FaultError(f"the tag {tag} is not allowed", "remove it", line, column)
-    if quoted:
-        return value
-    if value in _NULL:
-        return None
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    if len(value) > 64:
-        return value
-    if _INT.match(value) or _OCTAL.match(value) or _HEX.match(value):
-        base = 8 if value.startswith("0o") else 16 if value.startswith("0x") else 10
-        digits = value[2:] if base != 10 else value
-        number = int(digits, base)
-        if not -(1 << 63) <= number < 1 << 64:
-            raise _FaultError(f"{value} does not fit into 64 bits", "put it in quotes if it is a string", line, column)
-        return number
-    if _FLOAT.match(value):
-        real = float(value)
-        if real in (float("inf"), float("-inf")):
-            raise _FaultError(f"{value} is too large for a number", "put it in quotes if it is a string", line, column)
-        return real
-    if _SPECIAL.match(value):
-        raise _FaultError(
-            f"{value} is not a number that means anything here", "put it in quotes if it is a string", line, column
-        )
+def _copied(value: Any) -> Any:
+    """A patch of one use of an alias must not change the others. No deeper than MAX_DEPTH."""
+    if isinstance(value, dict):
+        return {key: _copied(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_copied(child) for child in value]
     return value
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from reconciler.manifest.kinds import kind_modules
 from reconciler.manifest.schema import Definitions, Schema, definitions
+from reconciler.manifest.types import WORDS
 
 _INTRODUCTION = """\
 # Manifest reference
@@ -73,12 +74,12 @@ def _section(owner: str, path: str, model: Schema, known: Definitions) -> Iterab
     for key, field in fields.items():
         inner = [(_heading(owner, path, key, step, name, field, known), name) for step, name in _models_of(field)]
         nested += inner
-        links = {name: heading for heading, name in inner}
+        links = {name: _link(heading) for heading, name in inner}
         cells = (
             f"`{key}`",
             _type(field, links),
             "required" if key in required else _default(field),
-            field.get("description", ""),
+            field.get("description") or " ".join(known.models[name]["description"] for _, name in inner),
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     yield "\n".join(rows) + "\n"
@@ -110,8 +111,7 @@ def _models_of(field: Schema, step: str = "") -> Iterable[tuple[str, str]]:
 
 def _type(field: Schema, links: Mapping[str, str]) -> str:
     if "$ref" in field:
-        heading = links[field["$ref"].rpartition("/")[2]]
-        return f"[object](#{_anchor(heading)})"
+        return links[field["$ref"].rpartition("/")[2]]
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
@@ -119,8 +119,8 @@ def _type(field: Schema, links: Mapping[str, str]) -> str:
     if "anyOf" in field:
         words = [_type(choice, links) for choice in field["anyOf"] if choice.get("type") != "null"]
         return " or ".join(dict.fromkeys(words))
-    if "title" in field:
-        return str(field["title"])
+    if field.get("pattern") in WORDS:
+        return WORDS[field["pattern"]]
     match field.get("type"):
         case "array":
             return f"list of {_type(field['items'], links)}"
@@ -136,14 +136,20 @@ def _type(field: Schema, links: Mapping[str, str]) -> str:
 
 
 def _mapping(field: Schema, links: Mapping[str, str]) -> str:
-    values = [*field.get("patternProperties", {}).values(), field.get("additionalProperties")]
-    inner = next((value for value in values if isinstance(value, dict)), None)
-    return "map" if inner is None else f"map of string to {_type(inner, links)}"
+    for pattern, value in field.get("patternProperties", {}).items():
+        return f"map of {WORDS.get(pattern, 'string')} to {_type(value, links)}"
+    inner = field.get("additionalProperties")
+    return f"map of string to {_type(inner, links)}" if isinstance(inner, dict) else "map"
 
 
 def _default(field: Schema) -> str:
     value: Any = field.get("default")
     return _NO_DEFAULT if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _link(heading: str) -> str:
+    keys = heading.partition(" with ")[2]  # one of several alternatives
+    return f"[`{{{keys}: ...}}`](#{_anchor(heading)})" if keys else f"[object](#{_anchor(heading)})"
 
 
 def _anchor(heading: str) -> str:

@@ -25,7 +25,7 @@ Schema = dict[str, Any]
 
 class _Generate(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
-        return False  # a title made of the key says nothing; those written by hand in types.py stay
+        return False  # a title made of the key says nothing
 
 
 @dataclass(frozen=True, slots=True)

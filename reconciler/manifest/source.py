@@ -14,8 +14,8 @@ from reconciler.errors import Origin, Problem
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
 STDIN_NAME = "<stdin>"
-MAX_FILE = 16 << 20  # bytes
-MAX_TOTAL = 256 << 20
+MAX_FILE = 8 << 20  # bytes
+MAX_TOTAL = 64 << 20
 MAX_FILES = 20_000
 MAX_DEPTH = 32
 
@@ -41,7 +41,7 @@ def find(arguments: Sequence[str], stdin: IO[bytes] | None = None) -> Found:
     """Read everything that the arguments name. The root is the first folder, or the folder of the first file.
 
     Symbolic links inside the root are followed (git-sync makes them); one that leaves it is a problem, and so
-    is everything that is no regular file.
+    is everything that is no regular file. What is reached in two ways is read once.
     """
     search = _Search(_root(arguments))
     for argument in dict.fromkeys(arguments):
@@ -55,8 +55,7 @@ def find(arguments: Sequence[str], stdin: IO[bytes] | None = None) -> Found:
 def _root(arguments: Sequence[str]) -> Path | None:
     for argument in arguments:
         if argument != STDIN:
-            path = Path(argument)
-            return path if path.is_dir() else path.parent
+            return Path(argument) if os.path.isdir(argument) else Path(argument).parent  # noqa: PTH112  # never raises
     return None
 
 
@@ -66,23 +65,21 @@ class _Search:
         self.sources: list[Source] = []
         self.problems: list[Problem] = []
         self._total = 0
-        self._seen: set[Path] = set()
+        self._seen: set[Path] = set()  # folders and files, without symbolic links
         self._full = False
 
     def add(self, path: Path, shown: str) -> None:
         """One argument."""
-        if path.is_dir():
+        if not os.path.lexists(path):
+            hint = "check the path; manifests are named as arguments, or by CNM_MANIFESTS"
+            self._wrong(shown, "there is no such file or folder", hint)
+        elif os.path.isdir(path):  # noqa: PTH112  # never raises, whatever the path holds
             bound = path.resolve()
+            self._seen.add(bound)
             for found in self._walk(path, bound, 0):
                 self._read(found, bound)
-        elif os.path.lexists(path):
-            self._read(path, path.parent.resolve())
         else:
-            self._wrong(
-                shown,
-                "there is no such file or folder",
-                "check the path; manifests are named as arguments, or by CNM_MANIFESTS",
-            )
+            self._read(path, path.parent.resolve())
 
     def read_stdin(self, stdin: IO[bytes] | None) -> None:
         if stdin is None:
@@ -108,7 +105,7 @@ class _Search:
                 continue
             path = folder / entry.name
             if entry.is_symlink() and not self._inside(path, bound):
-                if path.is_dir() or path.suffix in SUFFIXES:
+                if os.path.isdir(path) or path.suffix in SUFFIXES:  # noqa: PTH112  # never raises
                     self._wrong(
                         self._name(path),
                         "is a symbolic link that leaves the manifest folder",
@@ -149,15 +146,23 @@ class _Search:
             self._wrong(name, "is a symbolic link that leaves the manifest folder", "copy the file into the folder")
             return
         try:
-            # O_NONBLOCK: opening a FIFO must not wait for a writer.
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            real = path.resolve()
+            if real in self._seen:
+                return
+            self._seen.add(real)
+            # Asked before it is opened, because opening a device can act on it; and O_NONBLOCK, because by then
+            # it may have become a FIFO, which waits for a writer.
+            if not stat.S_ISREG(real.stat().st_mode):
+                self._wrong(name, "is not a regular file", "manifests are regular files; use - for standard input")
+                return
+            fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError as error:
             self._wrong(name, f"cannot be read: {error.strerror}")
             return
         with os.fdopen(fd, "rb") as file:
             about = os.fstat(fd)
             if not stat.S_ISREG(about.st_mode):
-                self._wrong(name, "is not a regular file", "manifests are regular files")
+                self._wrong(name, "is not a regular file", "manifests are regular files; use - for standard input")
                 return
             if about.st_size > MAX_FILE:
                 self._wrong(name, f"is larger than {MAX_FILE >> 20} MiB ({about.st_size:,} bytes)", "split it")

@@ -95,41 +95,28 @@ def _sysctl_value(value: Any) -> Any:
     return " ".join(text.split())
 
 
-# The titles are the words for these types in the schemas and in docs/manifest.md.
-Name = Annotated[
-    str,
-    AfterValidator(_name),
-    WithJsonSchema({"title": "name", "type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}),
-]
+WORDS: dict[str, str] = {}  # the pattern of a type in the schemas -> the word for it in docs/manifest.md
+
+
+def _schema(word: str, pattern: str, **more: int) -> WithJsonSchema:
+    WORDS[pattern] = word
+    return WithJsonSchema({"type": "string", "pattern": pattern, **more})
+
+
+Name = Annotated[str, AfterValidator(_name), _schema("name", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 InterfaceName = Annotated[
-    str,
-    AfterValidator(_interface),
-    WithJsonSchema(
-        {"title": "interface name", "type": "string", "minLength": 1, "maxLength": 15, "pattern": r"^[^/:\s]+$"}
-    ),
+    str, AfterValidator(_interface), _schema("interface name", r"^[^/:\s]+$", minLength=1, maxLength=15)
 ]
 _text = PlainSerializer(str, return_type=str)
 IPAddress = Annotated[
-    IPv4Address | IPv6Address,
-    BeforeValidator(_address),
-    _text,
-    WithJsonSchema({"title": "IP address", "type": "string", "pattern": "^[0-9a-fA-F.:]+$"}),
+    IPv4Address | IPv6Address, BeforeValidator(_address), _text, _schema("IP address", "^[0-9a-fA-F.:]+$")
 ]
 Cidr = Annotated[
-    IPv4Network | IPv6Network,
-    BeforeValidator(_cidr),
-    _text,
-    WithJsonSchema({"title": "CIDR", "type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}),
+    IPv4Network | IPv6Network, BeforeValidator(_cidr), _text, _schema("CIDR", "^[0-9a-fA-F.:]+/[0-9]{1,3}$")
 ]
-Mac = Annotated[
-    str,
-    AfterValidator(_mac),
-    WithJsonSchema({"title": "MAC address", "type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}),
-]
+Mac = Annotated[str, AfterValidator(_mac), _schema("MAC address", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
 Mtu = Annotated[int, Field(ge=68, le=65535)]
-SysctlName = Annotated[
-    str, AfterValidator(_sysctl), WithJsonSchema({"title": "sysctl", "type": "string", "pattern": "^net[./]"})
-]
+SysctlName = Annotated[str, AfterValidator(_sysctl), _schema("sysctl", "^net[./]")]
 SysctlValue = Annotated[
     str, BeforeValidator(_sysctl_value), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 ]
