@@ -56,27 +56,30 @@ class Address(Resource):
         return link_key(self.key.netns, self.dev)
 
     def takes_along(self, seen: Seen) -> Iterable[Key]:
-        """With a primary IPv4 address go the secondaries of its subnet, the routes through that subnet and
-        its permanent neighbours; with any address go the routes that name it as source."""
+        """With a primary IPv4 address go the secondaries of its subnet, the routes through that subnet and its
+        permanent neighbours; with the last IPv4 address of an interface all its IPv4 routes; with any address
+        the routes that name it as source (net/ipv4/fib_frontend.c: fib_del_ifaddr, fib_disable_ip)."""
         mine = ip_interface(self.address)
-        for other in seen.hanging_on(link_key(self.key.netns, self.dev)):
-            if other.key == self.key:
-                continue
-            name = other.key.name
-            if other.key.kind == "address" and mine.version == 4 and not self.secondary:
-                if getattr(other, "secondary", None) and ip_interface(name.partition("/")[2]).network == mine.network:
+        others = [other for other in seen.hanging_on(link_key(self.key.netns, self.dev)) if other.key != self.key]
+        if mine.version == 6:
+            yield from (other.key for other in others if getattr(other, "src", None) == str(mine.ip))
+            return
+        primary = not self.secondary
+        kept = False
+        for other in others:
+            if isinstance(other, Address) and "." in other.address:
+                if primary and other.secondary and ip_interface(other.address).network == mine.network:
                     yield other.key
-            elif other.key.kind == "route":
-                via, src = getattr(other, "via", None), getattr(other, "src", None)
-                through = mine.version == 4 and via is not None and ip_address(via) in mine.network
-                if src == str(mine.ip) or (through and not self.secondary):
+                else:
+                    kept = True
+        for other in others:
+            kind, name = other.key.kind, other.key.name
+            if kind == "route" and ":" not in name:
+                via = getattr(other, "via", None)
+                through = primary and via is not None and ip_address(via) in mine.network
+                if through or not kept or getattr(other, "src", None) == str(mine.ip):
                     yield other.key
-            elif (
-                other.key.kind == "neighbour"
-                and mine.version == 4
-                and not self.secondary
-                and ip_address(name.partition("/")[2]) in mine.network
-            ):
+            elif kind == "neighbour" and primary and ip_address(name.partition("/")[2]) in mine.network:
                 yield other.key
 
 

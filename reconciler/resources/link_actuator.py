@@ -150,6 +150,11 @@ def _common(namespace: Namespace, spec: Link, *, master: bool = True) -> list[by
 def _finish(index: int, spec: Link, owner: str) -> Iterator[bytes]:
     """What creation cannot carry: the mark first, the state last, so that an interface comes up as it shall stay."""
     yield wire.add_altname(index, altname(owner, spec.key.name))
+    if spec.type == "bridge" and spec.mtu is not None:
+        # A bridge takes on the smallest MTU of its ports until its own is *changed* (BROPT_MTU_SET_BY_USER in
+        # net/bridge/br_device.c); naming it on creation, or the value that it has, does not count.
+        yield wire.set_link(index, u32(wire.IFLA_MTU, spec.mtu - 1))
+        yield wire.set_link(index, u32(wire.IFLA_MTU, spec.mtu))
     if spec.addr_gen is not None:
         yield wire.set_link(index, wire.ipv6_addr_gen(spec.addr_gen))
     if spec.port is not None:

@@ -1,0 +1,21 @@
+"""What a kind must bring to be held to the contract: one module in ``samples`` with ``SAMPLE``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.resources.resource import Key, Resource
+
+
+@dataclass(frozen=True)
+class Sample:
+    """``spec`` stands on ``base``. ``variants`` are further specs of the same key, each to be reached from ``spec``.
+    ``foreign`` is a shell command that makes the same thing by hand ("" where a kind has no foreign ones).
+    ``cascade`` is a key of ``base`` or of ``spec`` whose deletion the kernel extends to what it declares."""
+
+    spec: Resource
+    base: tuple[Resource, ...] = ()
+    variants: tuple[Resource, ...] = ()
+    foreign: str = ""
+    cascade: tuple[Key, ...] = ()
+    beside: tuple[Resource, ...] = ()  # made too, so that cascades have something to take

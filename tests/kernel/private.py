@@ -1,0 +1,80 @@
+"""A test body on a host of its own: forked into fresh network and mount namespaces that die with it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from reconciler.host import libc
+from reconciler.host.rtnl import Rtnl
+from reconciler.netlink.link import set_link
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+_PR_SET_PDEATHSIG = 1
+
+
+def isolated(test: Test) -> Test:
+    """Run the test in a child process that has its own network namespace and its own /run.
+
+    The namespaces have no name, so they vanish with the child, however it ends; the child dies with pytest.
+    """
+
+    @functools.wraps(test)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        readable, writable = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if not pid:
+            os.close(readable)
+            _child(writable, lambda: test(*args, **kwargs))
+        os.close(writable)
+        with os.fdopen(readable, "rb") as pipe:
+            answer = pipe.read()
+        os.waitpid(pid, 0)
+        kind, text = pickle.loads(answer) if answer else ("failed", "the child died without a word")
+        if kind == "skipped":
+            pytest.skip(text)
+        if kind == "failed":
+            pytest.fail(text, pytrace=False)
+
+    return wrapper  # type: ignore[return-value]  # the same parameters
+
+
+def _child(writable: int, body: Callable[[], Any]) -> None:
+    answer = ("passed", "")
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.unshare(libc.CLONE_NEWNET | libc.CLONE_NEWNS)
+        libc.mount("none", "/", libc.MS_REC | libc.MS_PRIVATE)
+        run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        Rtnl().send([set_link(1, up=True)])
+        body()
+    except pytest.skip.Exception as reason:
+        answer = ("skipped", str(reason))
+    except BaseException:
+        answer = ("failed", traceback.format_exc())
+    os.write(writable, pickle.dumps(answer))
+    os._exit(0)
+
+
+def run(*argv: str, check: bool = True, stdin: str | None = None) -> str:
+    """A command's standard output; AssertionError with its words when it fails."""
+    done = subprocess.run(argv, capture_output=True, text=True, input=stdin, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def answers(*argv: str) -> bool:
+    """Whether a command succeeds."""
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
