@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from reconciler.manifest.document import Path
 from reconciler.manifest.suggest import meant
 
-Complaint = tuple[Path, str, str]
+MAX_COMPLAINTS = 100  # in one document; nobody reads more
+
+
+class Complaint(NamedTuple):
+    """``of_key``: the key at ``path`` is wrong, not its value."""
+
+    path: Path
+    message: str
+    hint: str
+    of_key: bool = False
+
 
 _TYPES = {
     "string_type": "a string",
@@ -27,16 +37,20 @@ _TYPES = {
 def complaints(error: ValidationError, model: type[BaseModel], data: Any) -> Iterator[Complaint]:
     """One complaint per place: of the alternatives of a union only the one that was meant is told."""
     found: dict[Path, list[dict[str, Any]]] = {}
-    for item in error.errors(include_url=False):
+    for item in error.errors(include_url=False, include_input=False):
         path = _written(tuple(item["loc"]), data)
         found.setdefault(path, []).append(dict(item))
-    told: list[Path] = []
+    deeper: set[Path] = set()  # places of which one inside was told, which says it better
+    left = MAX_COMPLAINTS
     for path in sorted(found, key=lambda path: (-len(path), str(path))):
-        if any(other[: len(path)] == path and len(other) > len(path) for other in told) and len(found[path]) > 0:
-            continue  # a deeper place inside says it better
-        told.append(path)
-        items = found[path]
-        yield (path, *_words(items, path, model, data))
+        if path in deeper:
+            continue
+        deeper.update(path[:end] for end in range(len(path)))
+        if left == 0:
+            yield Complaint((), f"more than {MAX_COMPLAINTS} problems in this document; the others are not shown", "")
+            return
+        left -= 1
+        yield _complaint(found[path], path, model, data)
 
 
 def _written(loc: tuple[Any, ...], data: Any) -> Path:
@@ -66,34 +80,50 @@ def _value(data: Any, path: Path) -> Any:
     return here
 
 
-def _words(items: list[dict[str, Any]], path: Path, model: type[BaseModel], data: Any) -> tuple[str, str]:
+def _complaint(items: list[dict[str, Any]], path: Path, model: type[BaseModel], data: Any) -> Complaint:
     kinds = [item["type"] for item in items]
-    last = str(path[-1]) if path else "the document"
+    last = _called(path)
     if "extra_forbidden" in kinds and len(items) == 1:
-        known = _known_keys(model, path[:-1])
-        return f"unknown key {last!r}", meant(last, known)
+        return Complaint(path, f"unknown key {last!r}", meant(last, _known_keys(model, path[:-1])), of_key=True)
     if kinds == ["missing"]:
-        return f"{last!r} is missing", f"add {last}: ..."
-    value = _value(data, path)
+        return Complaint(path, f"{last!r} is missing", f"add {last}: ...")
+    of_key = any(item["loc"][-1] == "[key]" for item in items)
     own = [item for item in items if item["type"] in ("value_error", "assertion_error")]
     if own:
-        return _own_words(str(own[0]["msg"]))
+        return Complaint(path, *_own_words(str(own[0]["msg"])), of_key)
     expected = list(dict.fromkeys(text for item in items if (text := _expected(item))))
     said = f"expected {' or '.join(expected)}" if expected else str(items[0]["msg"])
-    if isinstance(value, (str, int, float, bool)) or value is None:
+    value = _value(data, path)
+    if not of_key:
         said += f", found {show(value)}"
-    hint = ""
-    if "a string" in expected and isinstance(value, (int, float, bool)) and not isinstance(value, str):
-        shown = str(value).lower() if isinstance(value, bool) else value
-        hint = f'put it in quotes: "{shown}"'
-    return f"{last}: {said}", hint
+    return Complaint(path, f"{last}: {said}", _advice(expected, value), of_key)
+
+
+def _called(path: Path) -> str:
+    if not path:
+        return "the document"
+    last = path[-1]
+    if isinstance(last, int):
+        return f"{_called(path[:-1])}[{last}]" if len(path) > 1 else f"[{last}]"
+    return last if len(last) <= 80 else last[:77] + "..."
+
+
+def _advice(expected: list[str], value: Any) -> str:
+    if "a string" in expected and isinstance(value, (bool, int, float)):
+        return f'put it in quotes: "{show(value)}"'
+    if "a whole number" in expected and isinstance(value, str) and value.isdecimal():
+        return f"write it without quotes: {show(value)[1:-1]}"
+    if "true or false" in expected and str(value).lower() in ("yes", "on", "no", "off"):
+        return f"write {'true' if str(value).lower() in ('yes', 'on') else 'false'}"
+    return ""
 
 
 def _own_words(text: str) -> tuple[str, str]:
     """The validators of manifest/types.py say what is wrong and what to write, separated by a colon."""
     text = text.removeprefix("Value error, ")
     before, colon, after = text.rpartition(": write ")
-    return (before, f"write {after}") if colon else (text, "")
+    message, hint = (before, f"write {after}") if colon else (text, "")
+    return message if len(message) <= 200 else message[:197] + "...", hint
 
 
 def _expected(item: dict[str, Any]) -> str:
@@ -109,7 +139,9 @@ def _expected(item: dict[str, Any]) -> str:
     if kind in ("string_too_long", "too_long"):
         return f"at most {context['max_length']} {'characters' if kind == 'string_too_long' else 'entries'}"
     if kind in ("string_too_short", "too_short"):
-        return f"at least {context['min_length']} {'characters' if kind == 'string_too_short' else 'entries'}"
+        least = context["min_length"]
+        word = "character" if kind == "string_too_short" else "entry"
+        return f"at least {least} {word if least == 1 else {'entry': 'entries'}.get(word, word + 's')}"
     if kind == "string_pattern_mismatch":
         return f"something that matches {context['pattern']}"
     return ""
@@ -117,8 +149,11 @@ def _expected(item: dict[str, Any]) -> str:
 
 def show(value: Any) -> str:
     """A value for a message: short, as it is written."""
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if isinstance(value, dict):
+        keys = ", ".join(str(key)[:20] for key in list(value)[:4])
+        return f"a mapping with {keys}" if keys else "an empty mapping"
     if value is None:
         return "nothing"
     if isinstance(value, bool):

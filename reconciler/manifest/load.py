@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import IO, Any
 
 from pydantic import BaseModel, ValidationError
 
 from reconciler.errors import ManifestError, Origin, Problem
-from reconciler.manifest.complaint import complaints, show
+from reconciler.manifest.complaint import Complaint, complaints, show
 from reconciler.manifest.document import Document, Path, place_of
 from reconciler.manifest.kinds import kinds
 from reconciler.manifest.kinds.network import Network
@@ -42,6 +42,7 @@ class _Draft:
     data: Any
     origin: Origin
     positions: Mapping[Path, tuple[int, int]]
+    keys: Mapping[Path, tuple[int, int]]
     patched: dict[Path, Origin]  # path -> the patch operation that put it there
 
 
@@ -112,7 +113,7 @@ def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | Non
     if name in RESERVED.get(kind, ()):
         hint = f"write 'stack: {name}' in a Sandbox" if kind == "Network" else "choose another name"
         problems.append(Problem(place, f"{kind} {name} exists by itself and cannot be declared", hint))
-    return _Draft(kind, identity, data, place, raw.positions, {})
+    return _Draft(kind, identity, data, place, raw.positions, raw.keys, {})
 
 
 def identity_of(kind: str, data: Any) -> Identity:
@@ -182,25 +183,32 @@ def _at(draft: _Draft, *path: str | int) -> Origin:
 
 
 def _validate(draft: _Draft, options: Mapping[str, type[BaseModel]], problems: list[Problem]) -> Document | None:
-    def report(path: Path, message: str, hint: str) -> None:
-        problems.append(Problem(_at(draft, *path), message, hint))
+    told = {problem.origin for problem in problems if problem.origin.file == draft.origin.file}
+
+    def report(found: Iterable[Complaint], *before: str) -> None:
+        for path, message, hint, of_key in found:
+            place = _at(draft, *before, *path)
+            if of_key and place.file == draft.origin.file and (*before, *path) in draft.keys:
+                line, column = draft.keys[(*before, *path)]
+                place = replace(place, line=line, column=column)
+            if replace(place, document="") not in told:  # what the reader refused is no news
+                problems.append(Problem(place, message, hint))
 
     try:
         model = kinds()[draft.kind].model_validate(draft.data)
     except ValidationError as error:
-        for path, message, hint in complaints(error, kinds()[draft.kind], draft.data):
-            report(path, message, hint)
+        report(complaints(error, kinds()[draft.kind], draft.data))
         return None
     chosen = None
     if isinstance(model, Network):
         if model.spec.driver not in options:
-            report(("spec", "driver"), f"there is no driver {model.spec.driver!r}", meant(model.spec.driver, options))
+            message = f"there is no driver {show(model.spec.driver)}"
+            report([Complaint(("spec", "driver"), message, meant(model.spec.driver, options))])
             return None
         driver = options[model.spec.driver]
         try:
             chosen = driver.model_validate(model.spec.options)
         except ValidationError as error:
-            for path, message, hint in complaints(error, driver, model.spec.options):
-                report(("spec", "options", *path), message, hint)
+            report(complaints(error, driver, model.spec.options), "spec", "options")
             return None
     return Document(model=model, origin=draft.origin, positions=draft.positions, options=chosen, patched=draft.patched)

@@ -75,12 +75,10 @@ def apply(data: Any, operations: Sequence[Operation], at: Callable[[int], Origin
         except JsonPatchTestFailed:
             report(at(number), f"test failed: {operation.path} is not {show(operation.value)}", "")
             return None
-        except (JsonPatchException, JsonPointerException, TypeError, LookupError, ValueError, AttributeError) as error:
-            report(
-                at(number),
-                f"{operation.op} {operation.path} cannot be done: {str(error)[:200]}",
-                "check the path against the document",
-            )
+        except (JsonPatchException, JsonPointerException, TypeError, LookupError, ValueError, AttributeError):
+            place = f"from {operation.from_} to {operation.path}" if operation.from_ else operation.path
+            hint = "a path names what is there already; only add, copy and move make the last part of one"
+            report(at(number), f"{operation.op} {place}: the document has no such place", hint)
             return None
     return changed
 

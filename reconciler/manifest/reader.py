@@ -54,10 +54,15 @@ _DROPPED = object()  # the key was refused: its value is read, and goes nowhere
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:
-    """``data`` as JSON has it, ``nodes`` how many keys and values it holds; ``line`` and ``column`` where it begins."""
+    """``data`` as JSON has it, ``nodes`` how many keys and values it holds; ``line`` and ``column`` where it begins.
+
+    ``positions`` of a key's value is where a scalar stands, of a list or mapping where its key does. ``keys`` has the
+    places of the keys of scalars.
+    """
 
     data: Any
     positions: Positions
+    keys: Positions
     line: int
     column: int
     nodes: int
@@ -172,6 +177,7 @@ class _Composer:
     def _begin(self) -> None:
         self._root: Any = None
         self._positions: dict[Path, Place] = {}
+        self._keys: dict[Path, Place] = {}
         self._frames: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int, int] | None] = {}  # value, nodes, height; None: still open
         self._first = self._nodes
@@ -197,7 +203,7 @@ class _Composer:
                 case DocumentEndEvent() if self._root is not None:
                     start = self._positions[()]
                     nodes = self._nodes - self._first
-                    self.documents.append(RawDocument(self._root, self._positions, *start, nodes))
+                    self.documents.append(RawDocument(self._root, self._positions, self._keys, *start, nodes))
 
     def _check_directives(self, event: DocumentStartEvent, place: Place) -> None:
         if event.version not in (None, (1, 2)):
@@ -274,6 +280,8 @@ class _Composer:
             return None
         path = (*frame.path, last)
         self._positions[path] = shown_at or frame.key_place
+        if shown_at is not None and isinstance(last, str):
+            self._keys[path] = frame.key_place
         return path
 
     def _open(self, event: _NodeStart, value: Any, place: Place) -> None:

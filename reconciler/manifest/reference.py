@@ -100,13 +100,17 @@ def _models_of(field: Schema, step: str = "") -> Iterable[tuple[str, str]]:
     """(how to get from the field to it, name) of every model in a field's type."""
     if "$ref" in field:
         yield step, field["$ref"].rpartition("/")[2]
-    for choice in field.get("anyOf", ()):
+    for choice in _choices(field):
         yield from _models_of(choice, step)
     if isinstance(field.get("items"), dict):
         yield from _models_of(field["items"], step + "[]")
     for values in (field.get("additionalProperties"), *field.get("patternProperties", {}).values()):
         if isinstance(values, dict):
             yield from _models_of(values, step + ".*")
+
+
+def _choices(field: Schema) -> list[Schema]:
+    return [*field.get("anyOf", ()), *field.get("oneOf", ())]
 
 
 def _type(field: Schema, links: Mapping[str, str]) -> str:
@@ -116,8 +120,8 @@ def _type(field: Schema, links: Mapping[str, str]) -> str:
         return f"`{field['const']}`"
     if "enum" in field:
         return " or ".join(f"`{value}`" for value in field["enum"])
-    if "anyOf" in field:
-        words = [_type(choice, links) for choice in field["anyOf"] if choice.get("type") != "null"]
+    if choices := _choices(field):
+        words = [_type(choice, links) for choice in choices if choice.get("type") != "null"]
         return " or ".join(dict.fromkeys(words))
     if field.get("pattern") in WORDS:
         return WORDS[field["pattern"]]

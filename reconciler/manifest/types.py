@@ -47,10 +47,12 @@ def _address(value: Any) -> Any:
     try:
         address = ip_address(value)
     except ValueError:
-        hint = f", like {value.split('/')[0]!r}" if "/" in value else ", like '192.0.2.10' or '2001:db8::10'"
-        raise ValueError(f"{value!r} is not an IP address: write it without prefix length{hint}") from None
+        hint = "one like '192.0.2.10' or '2001:db8::10'"
+        if "/" in value:
+            hint = f"it without the prefix length, {value.split('/')[0]!r}"
+        raise ValueError(f"{value!r} is not an IP address: write {hint}") from None
     if isinstance(address, IPv6Address) and address.scope_id:
-        raise ValueError(f"{value!r}: write the address without '%{address.scope_id}'")
+        raise ValueError(f"{value!r} has a zone: write it without '%{address.scope_id}'")
     return address
 
 
@@ -61,11 +63,11 @@ def _cidr(value: Any) -> Any:
         raise ValueError(f"{value!r} is not a CIDR: write address/length, like '192.0.2.0/24' or '2001:db8::/64'")
     try:
         return ip_network(value)
-    except ValueError as error:
+    except ValueError:
         try:
             network = ip_network(value, strict=False)
         except ValueError:
-            raise ValueError(f"{value!r} is not a CIDR: {error}") from None
+            raise ValueError(f"{value!r} is not a CIDR: write one like '192.0.2.0/24' or '2001:db8::/64'") from None
         raise ValueError(f"{value!r} has host bits set: write '{network}'") from None
 
 
@@ -74,7 +76,8 @@ def _mac(value: str) -> str:
     if not _MAC.match(mac):
         raise ValueError(f"{value!r} is not a MAC address: write six bytes, like '02:42:ac:11:00:02'")
     if int(mac[:2], 16) & 1:
-        raise ValueError(f"{value!r} is a multicast MAC address: clear the lowest bit of its first byte")
+        clear = f"{int(mac[:2], 16) & 0xFE:02x}{mac[2:]}"
+        raise ValueError(f"{value!r} is a multicast MAC address: write one with that bit clear, like '{clear}'")
     if mac == "00:00:00:00:00:00":
         raise ValueError("a MAC address of zeros cannot be used")
     return mac

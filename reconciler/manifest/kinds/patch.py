@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from reconciler.manifest.model import DocumentModel, Model
 from reconciler.manifest.types import Name
 
-Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~0|~1)*)*$")]
+_POINTER = re.compile(r"(/([^~/]|~[01])*)*")
+
+
+def _pointer(value: str) -> str:
+    if not _POINTER.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a JSON Pointer: write one like '/spec/mtu', with ~0 for ~ and ~1 for / in a key"
+        )
+    return value
+
+
+Pointer = Annotated[
+    str, AfterValidator(_pointer), WithJsonSchema({"type": "string", "pattern": "^(/([^~/]|~[01])*)*$"})
+]
 
 
 class Target(Model):

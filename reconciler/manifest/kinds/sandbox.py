@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from reconciler.manifest.model import DocumentModel, Model
 from reconciler.manifest.types import Name, SysctlName, SysctlValue
 
 
+def _absolute(value: str) -> str:
+    if not value.startswith("/") or "\0" in value:
+        raise ValueError(f"{value!r} is not an absolute path: write one like '/run/netns/web'")
+    return value
+
+
 class PathStack(Model):
     """An existing network namespace, by path."""
 
-    path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]+$", max_length=4096)] = Field(
+    path: Annotated[str, AfterValidator(_absolute), StringConstraints(max_length=4096)] = Field(
         description="Absolute path of a network namespace, like /run/netns/web."
     )
 
@@ -38,10 +44,45 @@ class ContainerStack(Model):
     container: Name = Field(description="Name of the sandbox whose stack this one shares.")
 
 
+_Word = Literal["netns", "none", "host"]
+_SHAPES: dict[str, type[Model]] = {
+    "path": PathStack,
+    "pid": PidStack,
+    "docker": DockerStack,
+    "container": ContainerStack,
+}
+
+
+def _shape(value: Any) -> str | None:
+    """Which alternative was meant, so that an error speaks of that one only."""
+    if isinstance(value, str):
+        return "word" if value in get_args(_Word) else None
+    if isinstance(value, Model):
+        return next((f"with {key}" for key, model in _SHAPES.items() if isinstance(value, model)), None)
+    keys = [key for key in _SHAPES if isinstance(value, dict) and key in value]
+    return f"with {keys[0]}" if len(keys) == 1 else None
+
+
+Stack = Annotated[
+    Annotated[_Word, Tag("word")]
+    | Annotated[PathStack, Tag("with path")]
+    | Annotated[PidStack, Tag("with pid")]
+    | Annotated[DockerStack, Tag("with docker")]
+    | Annotated[ContainerStack, Tag("with container")],
+    Discriminator(
+        _shape,
+        custom_error_type="stack",
+        custom_error_message=(
+            "expected netns, none, host or one of {path: ...}, {pid: ...}, {docker: ...}, {container: ...}"
+        ),
+    ),
+]
+
+
 class SandboxSpec(Model):
     """Which stack this is and where."""
 
-    stack: Literal["netns", "none", "host"] | PathStack | PidStack | DockerStack | ContainerStack = Field(
+    stack: Stack = Field(
         default="netns",
         description=(
             "netns: a named network namespace that cnm makes (/run/netns/NAME); none: the same with loopback only; "
