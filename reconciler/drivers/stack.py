@@ -45,6 +45,6 @@ def render_stack(sandbox: SandboxView) -> Iterable[Resource]:
     if sandbox.made:
         yield Netns(key=netns_key(sandbox.name), origin=origin, lo=True, sysctls=tuple(values))
         return
-    yield Netns(key=netns_key(sandbox.name), origin=origin, source=f"{sandbox.stack}:{sandbox.target}")
+    yield Netns(key=netns_key(sandbox.netns), origin=origin, source=f"{sandbox.stack}:{sandbox.target}")
     for path, value in values:
-        yield Sysctl(key=sysctl_key(sandbox.name, path), origin=origin, value=value)
+        yield Sysctl(key=sysctl_key(sandbox.netns, path), origin=origin, value=value)

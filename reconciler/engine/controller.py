@@ -352,7 +352,7 @@ class NetworkController:
                 known = ", ".join(view.name for view in topology.sandboxes) or "none"
                 raise UsageError(f"there is no sandbox {sandbox} on this node; the manifests have: {known}")
             name = view.netns
-            owner = next((other for other in topology.sandboxes if other.name == view.netns), view)
+            owner = next((v for v in topology.sandboxes if v.netns == name and v.stack != "container"), view)
             source = "named" if owner.made else f"{owner.stack}:{owner.target}"
         return run_inside(self.host, name, source, argv)
 

@@ -50,7 +50,11 @@ class Address(Resource):
         yield link_key(self.key.netns, self.dev)
 
     def claims(self) -> Iterable[Claim]:
-        yield Claim("address", self.key.netns, f"{self.dev}/{self.address.partition('/')[0]}")
+        interface = ip_interface(self.address)
+        yield Claim("address", self.key.netns, f"{self.dev}/{interface.ip}")
+        if interface.version == 4:
+            # Added beside another address of its subnet it would be that one's secondary, and go with it.
+            yield Claim("subnet", self.key.netns, f"{self.dev}/{interface.network}")
 
     def group(self) -> Key | None:
         return link_key(self.key.netns, self.dev)

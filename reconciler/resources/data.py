@@ -14,7 +14,7 @@ from reconciler.errors import Origin
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Key, Resource
 
-_NETNS = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+_NETNS = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[0-9a-f]{6})?\Z")
 _NAME = re.compile(r"[^\x00-\x20\x7f]{1,512}\Z")
 _SYSCTL = re.compile(r"net/[A-Za-z0-9_@:.\-/]+\Z")
 _SOURCE = re.compile(r"named\Z|path:/[^\x00]*\Z|pid:[1-9][0-9]{0,9}\Z|docker:[A-Za-z0-9][A-Za-z0-9_.-]{0,254}\Z")

@@ -26,7 +26,7 @@ def netns_key(sandbox: str) -> Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Netns(Resource):
-    """A network namespace; ``key.name`` is the sandbox's name.
+    """A network namespace; ``key.name`` is the sandbox's name (with a hash of where it is, if others made it).
 
     ``source`` says where it is found: ``named`` (made by us, mounted on /run/netns/NAME), or
     ``path:/run/netns/x``, ``pid:123``, ``docker:web``: somebody else's, awaited and never made or removed.

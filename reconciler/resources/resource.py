@@ -22,7 +22,7 @@ class Key(NamedTuple):
     """The identity of a resource; prints as ``link/@web-1/eth0``, in the host's own namespace as ``link/br0``.
 
     A named tuple rather than a dataclass: keys are hashed and compared millions of times, and a tuple does
-    both in C. ``netns`` is the sandbox's name, ``""`` the host's own namespace.
+    both in C. ``netns`` is a sandbox's (``SandboxView.netns``), ``""`` the host's own namespace.
     """
 
     kind: str
@@ -114,7 +114,7 @@ class Resource:
         return ()
 
     def claims(self) -> Iterable[Claim]:
-        """The unique things that this resource occupies as long as it stands."""
+        """What this resource occupies as long as it stands: whatever takes over a claim comes after its release."""
         return ()
 
     def group(self) -> Key | None:

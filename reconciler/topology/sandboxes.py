@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.manifest.document import Document
 from reconciler.manifest.kinds.sandbox import ContainerStack, DockerStack, PathStack, PidStack, Sandbox
 from reconciler.manifest.suggest import meant
+from reconciler.topology.derive import digest
 from reconciler.topology.view import NodeView, SandboxView
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def _view(document: Document, nodes: Sequence[NodeView], here: str, problems: Pr
             stack = spec.stack
     made = stack in ("netns", "none")
     netns = "" if stack == "host" else document.name
+    if stack in ("path", "pid", "docker"):
+        # Another process, another namespace: what we left in the one before must still have a name of its own.
+        netns = f"{document.name}.{digest(stack, target)[:3].hex()}"
     return SandboxView(
         name=document.name,
         node=_node(document, spec.node, nodes, here, problems),

@@ -38,8 +38,8 @@ class RouteView:
 
 @dataclass(frozen=True, slots=True)
 class SandboxView:
-    """A network stack. ``netns`` is what resource keys carry: the sandbox's own name, its container's for
-    ``stack: {container: ...}``, ``""`` for the host.
+    """A network stack. ``netns`` is what resource keys carry: the sandbox's own name; its container's for
+    ``stack: {container: ...}``; ``""`` for the host; ``NAME.HASH`` for a namespace that others made.
 
     ``stack`` is one of ``netns | none | host | container | path | pid | docker``; ``target`` is the path,
     pid or container name that goes with it. ``made`` says that cnm makes (and removes) the namespace.
