@@ -101,9 +101,8 @@ def change(stage: Stage) -> None:
     stage.chapter("Change one field: updated in place")
     before = link(stage.host, "web")
     stage.run("sed -i '0,/driver: bridge/s//driver: bridge\\n  mtu: 1400/' quickstart/networks.yaml")
-    plan = stage.run("cnm plan quickstart", status=2)
-    steps = [line.strip() for line in plan.text.splitlines() if line.strip().startswith(SYMBOLS)]
-    stage.claim(bool(steps) and all(step.startswith("~ ") for step in found), "nothing is made anew or removed")
+    found = steps(stage.run("cnm plan -v quickstart", status=2).text)
+    stage.claim(bool(found) and all(step.startswith("~ ") for step in found), "nothing is made anew or removed")
     stage.run("cnm apply --yes quickstart")
     after = link(stage.host, "web")
     stage.claim(after["mtu"] == 1400, "web's interface has its new MTU")
