@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as _validated
 
 from reconciler.errors import Origin
 from reconciler.resources.registry import kinds
@@ -84,7 +85,9 @@ def from_data(data: Any) -> Resource:
         raise ValueError(f"{key}: spec has a field that is not its own")
     origin = origin_from_data(data.get("origin", {}))
     try:
-        resource: Resource = _adapter(key.kind).validate_python({"key": key, "origin": origin, **_tuples(spec)})
+        # As JSON: pydantic's strictness for Python values would want instances where JSON has mappings and lists.
+        text = json.dumps({"key": list(key), "origin": origin_to_data(origin), **spec})
+        resource: Resource = _adapter(key.kind).validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -100,13 +103,14 @@ def from_data(data: Any) -> Resource:
 
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(_validated(kinds()[kind], config=ConfigDict(strict=True, extra="forbid")))
+    return TypeAdapter(_strict(kinds()[kind]))
 
 
-def _tuples(value: Any) -> Any:
-    """JSON has lists where specs have tuples."""
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, Mapping):
-        return {name: _tuples(item) for name, item in value.items()}
-    return value
+def _strict(spec: type) -> type:
+    """Specs are plain dataclasses; this is how pydantic is told to take nothing that is not exactly theirs."""
+    spec.__pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[attr-defined]  # pydantic's name
+    for hint in get_type_hints(spec).values():
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part) and isinstance(part, type):
+                _strict(part)
+    return spec

@@ -68,7 +68,7 @@ class NetnsActuator:
             if not name:
                 continue
             wanted = scope.wanted.get(netns_key(name))
-            source = wanted.source if isinstance(wanted, Netns) else "named"
+            source = wanted.source if isinstance(wanted, Netns) else host.inventory.sources.get(name, "named")
             namespace = host.find(name, source)
             if namespace is None:
                 continue
