@@ -127,11 +127,20 @@ def test_a_second_apply_writes_nothing(tmp_path: Path) -> None:
     run("strace", "-f", "-o", str(log), "-e", calls, cnm, "apply", "--yes", "--node", "here", str(tmp_path))
     lines = log.read_text().splitlines()
     types = {kind for line in lines for kind in re.findall(r"nlmsg_type=([^,]+)", line) if "send" in line}
-    assert any("RTM_GETLINK" in kind for kind in types), "strace shows what is asked of the kernel"
-    assert {kind for kind in types if "_GET" not in kind} == set()
+    assert len(types) >= 4, "strace shows what is asked of the kernel"
+    assert {kind for kind in types if not asks_only(kind)} == set()
     writing = [line for line in lines if "openat(" in line and ("O_WRONLY" in line or "O_RDWR" in line)]
     assert [line for line in writing if '"/dev/' not in line] == []
     assert [line for line in lines if re.search(r" (mount|umount2|rename|unlink|mkdir)\(", line)] == []
+
+
+def asks_only(kind: str) -> bool:
+    """Whether a netlink message type is a GET: by name, or by number where strace cannot tell the protocol.
+    In rtnetlink every third of four is one (RTM_GETLINK 18), in nf_tables every second of three (NFT_MSG_GETGEN)."""
+    if not kind.startswith("0x"):
+        return "_GET" in kind
+    number = int(kind.split()[0], 16)
+    return number & 0xFF in (1, 4, 7, 10, 13, 16, 19) if number >> 8 == 10 else number % 4 == 2
 
 
 @pytest.mark.parametrize(
