@@ -1,0 +1,70 @@
+"""cnm itself: the stages from inside, and the whole command from outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from reconciler.engine.controller import NetworkController
+from tests.bench.scene import Scene
+
+FOLDER, STATE = Path("/run/bench-manifests"), Path("/run/bench-state")
+
+
+def play_stages(scene: Scene) -> dict[str, float]:
+    """Every stage's seconds in one process, as a program that embeds the controller sees them."""
+    _fresh(scene)
+    with NetworkController(state_dir=STATE, node="bench") as controller:
+        planned = controller.plan([str(FOLDER)])
+        seconds = {f"plan, first: {stage}": value for stage, value in planned.seconds.items()}
+        report = controller.execute(planned)
+        if not report.ok:
+            raise RuntimeError(f"apply failed: {report.failed[:3]} {report.left[:3]}")
+        seconds |= {f"apply: {stage}": value for stage, value in report.seconds.items()}
+        seconds["write"] = sum(report.seconds.values())
+        scene.works()
+        planned = controller.plan([str(FOLDER)])
+        if not planned.plan.empty:
+            raise RuntimeError(f"the second plan is not empty: {[op.id for op in planned.plan.ops()][:5]}")
+        seconds |= {f"plan, empty: {stage}": value for stage, value in planned.seconds.items()}
+        seconds["read"] = sum(value for stage, value in planned.seconds.items() if stage != "load")
+        clock = perf_counter()
+        report = controller.execute(controller.plan_destroy())
+        seconds["delete"] = perf_counter() - clock
+        if not report.ok:
+            raise RuntimeError(f"destroy failed: {report.failed[:3]} {report.left[:3]}")
+    return seconds
+
+
+def play_command(scene: Scene) -> dict[str, float]:
+    """The `cnm` command as a user runs it: interpreter, imports and parsing included. Also its peak memory in MB."""
+    _fresh(scene)
+    seconds: dict[str, float] = {}
+    common = ["--state-dir", str(STATE)]
+    seconds["write"], _ = _command("apply", "--yes", "--quiet", "--node", "bench", *common, str(FOLDER))
+    scene.works()
+    seconds["read"], seconds["peak MB of an empty plan"] = _command("plan", "--node", "bench", *common, str(FOLDER))
+    seconds["delete"], _ = _command("destroy", "--yes", "--quiet", *common)
+    return seconds
+
+
+def _fresh(scene: Scene) -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    shutil.rmtree(STATE, ignore_errors=True)
+    scene.write_manifests(FOLDER)
+
+
+def _command(*arguments: str) -> tuple[float, float]:
+    """(seconds, peak MB) of one `cnm` call. Raises RuntimeError when it fails."""
+    clock = perf_counter()
+    code = "from reconciler.cli.main import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL)
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"cnm {' '.join(arguments)}: exit status {process.returncode}")
+    return perf_counter() - clock, usage.ru_maxrss / 1024

@@ -1,0 +1,97 @@
+"""What every contender builds, reads and takes away: endpoints on bridges, each in a namespace of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+PREFIX = 20  # a subnet for each bridge, of 4,094 addresses
+
+
+class Bridge(NamedTuple):
+    name: str
+    gateway: str
+    subnet: str
+
+
+class Endpoint(NamedTuple):
+    """``host`` is its interface's name on the host, ``netns`` its namespace in /run/netns; inside it is eth0."""
+
+    host: str
+    netns: str
+    bridge: int
+    address: str
+    gateway: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """``size`` endpoints spread evenly over ``width`` bridges."""
+
+    size: int
+    width: int
+
+    @cached_property
+    def bridges(self) -> tuple[Bridge, ...]:
+        return tuple(
+            Bridge(f"b{n}", f"10.{16 + n // 16}.{n % 16 * 16}.1", f"10.{16 + n // 16}.{n % 16 * 16}.0/{PREFIX}")
+            for n in range(self.width)
+        )
+
+    @cached_property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(self._endpoints())
+
+    def _endpoints(self) -> Iterator[Endpoint]:
+        for n in range(self.size):
+            bridge, number = n % self.width, n // self.width + 2
+            first = int(self.bridges[bridge].gateway.split(".")[2])
+            stem = self.bridges[bridge].gateway.rsplit(".", 2)[0]
+            address = f"{stem}.{first + number // 256}.{number % 256}"
+            yield Endpoint(f"v{n}", f"e{n}", bridge, address, self.bridges[bridge].gateway)
+
+    def make_namespaces(self) -> float:
+        """Seconds that `ip netns add` takes, all in one batch."""
+        clock = perf_counter()
+        ip_batch("\n".join(f"netns add {endpoint.netns}" for endpoint in self.endpoints))
+        return perf_counter() - clock
+
+    def works(self) -> None:
+        """Raise RuntimeError unless the first and the last endpoint reach their gateway."""
+        for endpoint in (self.endpoints[0], self.endpoints[-1]):
+            enter = ["nsenter", f"--net=/run/netns/{endpoint.netns}", "ping", "-c1", "-W2", "-q", endpoint.gateway]
+            done = subprocess.run(enter, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{endpoint.netns} does not reach its gateway: {done.stdout}{done.stderr}")
+
+    def write_manifests(self, folder: Path) -> None:
+        """The same for cnm: a file of networks, and a file of sandboxes and endpoints for each bridge."""
+        folder.mkdir(parents=True)
+        networks = [
+            _document("Network", bridge.name, f"{{driver: bridge, subnets: [{{cidr: {bridge.subnet}}}]}}")
+            for bridge in self.bridges
+        ]
+        (folder / "networks.yaml").write_text("---\n".join(networks))
+        for number, bridge in enumerate(self.bridges):
+            documents = []
+            for endpoint in self.endpoints[number :: self.width]:
+                stack = f"{{stack: {{path: /run/netns/{endpoint.netns}}}}}"
+                spec = f"{{network: {bridge.name}, sandbox: {endpoint.netns}, addresses: [{endpoint.address}]}}"
+                documents.append(_document("Sandbox", endpoint.netns, stack))
+                documents.append(_document("Endpoint", endpoint.netns, spec))
+            (folder / f"{bridge.name}.yaml").write_text("---\n".join(documents))
+
+
+def _document(kind: str, name: str, spec: str) -> str:
+    return f"apiVersion: cnm/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+
+
+def ip_batch(lines: str, *, netns: str = "") -> None:
+    """Run ip(8) over many lines. Raises CalledProcessError."""
+    where = ["-n", netns] if netns else []
+    subprocess.run(["ip", *where, "-batch", "-"], input=lines + "\n", text=True, check=True, capture_output=True)
