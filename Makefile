@@ -1,6 +1,6 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Each sets up what it needs and says so.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak schemas docs completion clean
+.PHONY: help setup demo test lint bench soak schemas docs clean
 
 VENV := $(or $(CNM_VENV),.venv)
 export CNM_VENV := $(abspath $(VENV))
@@ -27,17 +27,14 @@ lint: develop ## ruff (rules and format) and mypy --strict
 bench: setup ## measure beside ip -batch, ip -j -d, pyroute2 and CNI; writes docs/benchmarks.md and .svg (root)
 	@$(VENV)/bin/python -m tests.bench $(BENCH_ARGS)
 
-soak: develop ## repeat the kernel tests for SOAK minutes (default 30), in random order of hosts
+soak: develop ## repeat all tests for SOAK minutes (default 30), with other random examples each round
 	@.ci/soak $(or $(SOAK),30)
 
 schemas: setup ## write schemas/ from the models
-	@$(VENV)/bin/cnm schema --output schemas
+	@$(VENV)/bin/cnm schema --dir schemas
 
-docs: setup ## write docs/manifest.md and docs/cli.md from the models and the command
-	@$(VENV)/bin/python -m tests.docs
-
-completion: setup ## print how to switch on completion for your shell
-	@$(VENV)/bin/cnm --show-completion
+docs: setup ## write docs/manifest.md (and schemas/) from the models
+	@$(VENV)/bin/python -m reconciler.manifest.generate
 
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
