@@ -14,7 +14,7 @@ from reconciler.topology.view import NetworkView, NodeFacts, Topology
 
 
 class NoOptions(Model):
-    """This driver has no options."""
+    """None: a Network document cannot name this driver. `spec.stack` of a Sandbox asks for what it does."""
 
 
 class StackDriver:

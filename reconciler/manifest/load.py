@@ -27,7 +27,7 @@ RESERVED = {"Network": ("host", "none"), "Sandbox": ("host",)}
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """``documents`` sorted by kind, name and place, patches applied and left out. ``root`` is where the lock file lives."""
+    """``documents`` sorted by kind, name and network, patches applied and left out. ``root`` is where the lock file lives."""
 
     documents: tuple[Document, ...]
     root: FilePath | None
@@ -76,7 +76,7 @@ def load(
     if problems:
         raise ManifestError(problems)
     kept = [document for document in documents if not isinstance(document.model, Patch)]
-    return Manifests(tuple(sorted(kept, key=lambda d: (d.kind, d.name, d.origin))), found.root)
+    return Manifests(tuple(sorted(kept, key=lambda d: (d.kind, d.name, d.origin.document, d.origin))), found.root)
 
 
 def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | None:

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import ManifestError, Origin, Problem, UsageError
+from reconciler.manifest.complaint import show
 from reconciler.manifest.reader import read_documents
+from reconciler.manifest.scalar import ScalarError, resolve
+from reconciler.manifest.source import UnreadableError, read_regular, real_path
 
 LOCK_NAME = "cnm.lock"
 LOCK_VERSION = 1
@@ -33,12 +36,12 @@ class Lock:
 
 def read_lock(path: Path) -> Lock:
     """An absent file is an empty lock. Raises ManifestError for one that makes no sense."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return Lock()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+    try:
+        raw = read_regular(real_path(path, path.parent.resolve()))
+    except UnreadableError as error:
+        raise UsageError(f"{path} {error}") from None
     documents = read_documents(raw, path.name)
     if not documents:
         return Lock()
@@ -50,13 +53,15 @@ def read_lock(path: Path) -> Lock:
         hint = "restore it from git, or remove it and run `cnm lock` (addresses may change)"
         problems.append(Problem(Origin(file=path.name, line=line, column=column), message, hint))
 
-    if not isinstance(data, dict) or set(data) != {"version", "subnets", "addresses"}:
+    if len(documents) > 1:
+        wrong("a lock file is one document")
+    elif not isinstance(data, dict) or set(data) != {"version", "subnets", "addresses"}:
         wrong("a lock file has version, subnets and addresses")
-    elif data["version"] != LOCK_VERSION:
-        wrong(f"lock file version {data['version']!r}; this cnm reads {LOCK_VERSION}", "version")
+    elif type(data["version"]) is not int or data["version"] != LOCK_VERSION:
+        wrong(f"lock file version {show(data['version'])}; this cnm reads {LOCK_VERSION}", "version")
     else:
         lock = Lock(
-            _section(data["subnets"], "subnets", ip_network, wrong),
+            _section(data["subnets"], "subnets", _cidr, wrong),
             _section(data["addresses"], "addresses", ip_address, wrong),
         )
         if not problems:
@@ -87,8 +92,23 @@ def render_lock(lock: Lock) -> str:
     lines = [_HEADER, f"version: {LOCK_VERSION}\n"]
     for name, section in (("subnets", lock.subnets), ("addresses", lock.addresses)):
         lines.append(f"{name}:\n" if section else f"{name}: {{}}\n")
-        lines += [f"  {key}: [{', '.join(map(_quoted, section[key]))}]\n" for key in sorted(section)]
+        lines += [f"  {_key(key)}: [{', '.join(map(_quoted, section[key]))}]\n" for key in sorted(section)]
     return "".join(lines)
+
+
+def _cidr(text: str) -> object:
+    if "/" not in text:
+        raise ValueError(f"{text!r} is not a CIDR")
+    return ip_network(text)
+
+
+def _key(name: str) -> str:
+    """A name as a key; ``true``, ``10`` and ``1e3`` are names too, and would not be read back as such."""
+    try:
+        plain = isinstance(resolve(name), str)
+    except ScalarError:
+        plain = False
+    return name if plain else _quoted(name)
 
 
 def _quoted(value: str) -> str:

@@ -62,15 +62,18 @@ def apply(data: Any, operations: Sequence[Operation], at: Callable[[int], Origin
                 hint = "write another document instead"
                 report(at(number), f"a patch cannot change {path or 'the whole document'}", hint)
                 return None
-        if max(operation.path.count("/"), (operation.from_ or "").count("/")) > MAX_DEPTH:
-            report(at(number), f"a path of more than {MAX_DEPTH} parts", "write it flatter")
-            return None
         try:
-            if operation.op == "copy":
-                left = _pay(resolve_pointer(changed, operation.from_ or ""), left)
-                if left < 0:
-                    report(at(number), "copies multiply into too many values", "write the values out")
-                    return None
+            if operation.op in ("copy", "move"):
+                nodes, height = _measure(resolve_pointer(changed, operation.from_ or ""))
+                left -= nodes if operation.op == "copy" else 0
+            else:
+                height = _measure(operation.value)[1]
+            if left < 0:
+                report(at(number), "copies multiply into too many values", "write the values out")
+                return None
+            if operation.path.count("/") + height > MAX_DEPTH:
+                report(at(number), f"nested more than {MAX_DEPTH} levels deep", "write it flatter")
+                return None
             changed = JsonPatch([body]).apply(changed, in_place=True)
         except JsonPatchTestFailed:
             report(at(number), f"test failed: {operation.path} is not {show(operation.value)}", "")
@@ -83,18 +86,18 @@ def apply(data: Any, operations: Sequence[Operation], at: Callable[[int], Origin
     return changed
 
 
-def _pay(value: Any, left: int) -> int:
-    """What is left of a budget after each key and value in ``value`` took one; negative: not enough."""
-    waiting = [value]
-    while waiting and left >= 0:
-        here = waiting.pop()
-        left -= 1
-        if isinstance(here, dict):
-            left -= len(here)
-            waiting += here.values()
-        elif isinstance(here, list):
-            waiting += here
-    return left
+def _measure(value: Any) -> tuple[int, int]:
+    """How many keys and values are in ``value``, and how many lists and mappings contain each other in it."""
+    nodes, height = 0, 0
+    waiting = [(value, 0)]
+    while waiting:
+        here, level = waiting.pop()
+        nodes += 1
+        if isinstance(here, (dict, list)):
+            height = max(height, level + 1)
+            nodes += len(here) if isinstance(here, dict) else 0
+            waiting += [(child, level + 1) for child in (here.values() if isinstance(here, dict) else here)]
+    return nodes, height
 
 
 def written_path(pointer: str, data: Any) -> Path:

@@ -10,7 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from reconciler.manifest.kinds import kind_modules
+from reconciler.manifest.reader import MAX_DEPTH, MAX_NODES
 from reconciler.manifest.schema import Definitions, Schema, definitions
+from reconciler.manifest.source import MAX_DEPTH as MAX_FOLDERS
+from reconciler.manifest.source import MAX_FILE, MAX_FILES, MAX_TOTAL
 from reconciler.manifest.types import WORDS
 
 _INTRODUCTION = """\
@@ -36,6 +39,13 @@ like a number where a string is wanted has to be quoted. Editors check and compl
 ```yaml
 # yaml-language-server: $schema=../schemas/cnm.json
 ```
+
+"""
+_LIMITS = f"""\
+Manifests may come from strangers, so there are limits: {MAX_FILE >> 20} MiB a file and {MAX_TOTAL >> 20} MiB in all,
+{MAX_FILES:,} files, folders {MAX_FOLDERS} and values {MAX_DEPTH} levels deep, {MAX_NODES:,} keys and values a file. Aliases count as
+often as they are used. Hidden files and folders are skipped. Symbolic links are followed where they stay inside the
+folder that was named; links that leave it, FIFOs, sockets and devices are errors.
 """
 _NO_DEFAULT = "–"
 
@@ -44,7 +54,7 @@ def reference(options: Mapping[str, type[BaseModel]]) -> str:
     """The text of docs/manifest.md. ``options`` maps a driver's name to its Options model."""
     known = definitions(options)
     documents = [known.models[name] for name in known.kinds.values()]
-    parts = [_INTRODUCTION, _contents(known)]
+    parts = [_INTRODUCTION + _LIMITS, _contents(known)]
     shared = {key: field for key, field in documents[0]["properties"].items() if key in ("apiVersion", "metadata")}
     parts += ["## All kinds\n", *_section("All kinds", "", {**documents[0], "properties": shared}, known)]
     for (kind, module), document in zip(kind_modules().items(), documents, strict=True):

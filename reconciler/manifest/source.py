@@ -55,8 +55,13 @@ def find(arguments: Sequence[str], stdin: IO[bytes] | None = None) -> Found:
 def _root(arguments: Sequence[str]) -> Path | None:
     for argument in arguments:
         if argument != STDIN:
-            return Path(argument) if os.path.isdir(argument) else Path(argument).parent  # noqa: PTH112  # never raises
+            path = Path(argument)
+            return path if _is_folder(path) else path.parent
     return None
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises for a loop of links, or what it may not look at
 
 
 class _Search:
@@ -70,10 +75,12 @@ class _Search:
 
     def add(self, path: Path, shown: str) -> None:
         """One argument."""
-        if not os.path.lexists(path):
+        if not shown:  # a shell variable without a value, never the folder one happens to be in
+            self._wrong(shown, "an empty argument", "name a file or a folder")
+        elif not os.path.lexists(path):
             hint = "check the path; manifests are named as arguments, or by CNM_MANIFESTS"
             self._wrong(shown, "there is no such file or folder", hint)
-        elif os.path.isdir(path):  # noqa: PTH112  # never raises, whatever the path holds
+        elif _is_folder(path):
             bound = path.resolve()
             self._seen.add(bound)
             for found in self._walk(path, bound, 0):
@@ -85,7 +92,11 @@ class _Search:
         if stdin is None:
             self._wrong(STDIN_NAME, "standard input was asked for, but there is none")
             return
-        raw = stdin.read(MAX_FILE + 1)
+        try:
+            raw = stdin.read(MAX_FILE + 1)
+        except (OSError, ValueError) as error:  # a folder; closed
+            self._wrong(STDIN_NAME, f"cannot be read: {error}")
+            return
         if len(raw) > MAX_FILE:
             self._wrong(STDIN_NAME, f"more than {MAX_FILE >> 20} MiB", "split it into files")
         else:
@@ -104,28 +115,18 @@ class _Search:
             if entry.name.startswith("."):  # .git, and where git-sync and Kubernetes keep what their links point to
                 continue
             path = folder / entry.name
-            if entry.is_symlink() and not self._inside(path, bound):
-                if os.path.isdir(path) or path.suffix in SUFFIXES:  # noqa: PTH112  # never raises
-                    self._wrong(
-                        self._name(path),
-                        "is a symbolic link that leaves the manifest folder",
-                        "copy the file into the folder",
-                    )
+            if not _is_folder(path):
+                if path.suffix in SUFFIXES:
+                    yield path
                 continue
-            if entry.is_dir():
-                real = path.resolve()
-                if real not in self._seen:  # a link to a folder that was walked already, or to one above
-                    self._seen.add(real)
-                    yield from self._walk(path, bound, depth + 1)
-            elif path.suffix in SUFFIXES:
-                yield path
-
-    @staticmethod
-    def _inside(path: Path, bound: Path) -> bool:
-        try:
-            return path.resolve().is_relative_to(bound)
-        except (OSError, RuntimeError):  # a loop of links
-            return False
+            try:
+                real = real_path(path, bound)
+            except UnreadableError as error:
+                self._wrong(self._name(path), str(error), error.hint)
+                continue
+            if real not in self._seen:  # else a link to a folder that was walked already, or to one above
+                self._seen.add(real)
+                yield from self._walk(path, bound, depth + 1)
 
     def _name(self, path: Path) -> str:
         if self.root is not None:
@@ -142,32 +143,15 @@ class _Search:
         if self._full:
             return
         name = self._name(path)
-        if not self._inside(path, bound):
-            self._wrong(name, "is a symbolic link that leaves the manifest folder", "copy the file into the folder")
-            return
         try:
-            real = path.resolve()
+            real = real_path(path, bound)
             if real in self._seen:
                 return
             self._seen.add(real)
-            # Asked before it is opened, because opening a device can act on it; and O_NONBLOCK, because by then
-            # it may have become a FIFO, which waits for a writer.
-            if not stat.S_ISREG(real.stat().st_mode):
-                self._wrong(name, "is not a regular file", "manifests are regular files; use - for standard input")
-                return
-            fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except OSError as error:
-            self._wrong(name, f"cannot be read: {error.strerror}")
+            raw = read_regular(real)
+        except UnreadableError as error:
+            self._wrong(name, str(error), error.hint)
             return
-        with os.fdopen(fd, "rb") as file:
-            about = os.fstat(fd)
-            if not stat.S_ISREG(about.st_mode):
-                self._wrong(name, "is not a regular file", "manifests are regular files; use - for standard input")
-                return
-            if about.st_size > MAX_FILE:
-                self._wrong(name, f"is larger than {MAX_FILE >> 20} MiB ({about.st_size:,} bytes)", "split it")
-                return
-            raw = file.read(MAX_FILE + 1)
         self._total += len(raw)
         if self._total > MAX_TOTAL or len(self.sources) >= MAX_FILES:
             self._full = True
@@ -176,3 +160,51 @@ class _Search:
             )
             return
         self.sources.append(Source(name, raw))
+
+
+class UnreadableError(Exception):
+    """A path that is not read, and why; ``hint`` says what to do instead."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def real_path(path: Path, bound: Path) -> Path:
+    """Where a path leads, without symbolic links; inside ``bound``. Raises UnreadableError."""
+    try:
+        real = path.resolve()
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}") from None
+    except (RuntimeError, ValueError):  # pathlib's words for a loop, and for a path with a NUL
+        raise UnreadableError("is a symbolic link that leads nowhere") from None
+    if not real.is_relative_to(bound):
+        raise UnreadableError(
+            "is a symbolic link that leaves the manifest folder", "copy what it points to into the folder"
+        )
+    return real
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file of at most MAX_FILE. Never waits for anybody, follows no symbolic link at the
+    path's end, opens no device. Raises UnreadableError."""
+    try:
+        # Asked before it is opened, because opening a device can act on it; and O_NONBLOCK, because by then it may
+        # have become a FIFO, which waits for a writer.
+        _check(os.lstat(path))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with os.fdopen(fd, "rb") as file:
+            _check(os.fstat(fd))
+            raw = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_FILE:
+        raise UnreadableError(f"is larger than {MAX_FILE >> 20} MiB", "split it")
+    return raw
+
+
+def _check(about: os.stat_result) -> None:
+    if not stat.S_ISREG(about.st_mode):
+        raise UnreadableError("is not a regular file", "manifests are regular files; use - for standard input")
+    if about.st_size > MAX_FILE:
+        raise UnreadableError(f"is larger than {MAX_FILE >> 20} MiB ({about.st_size:,} bytes)", "split it")

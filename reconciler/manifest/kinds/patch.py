@@ -55,7 +55,10 @@ class PatchSpec(Model):
 
 
 class Patch(DocumentModel):
-    """A change to another document that holds only on some nodes or in some environments."""
+    """A change to another document that holds only on some nodes or in some environments.
+
+    Patches are applied in order of file name and line, and what they make is checked like everything else. They
+    cannot change apiVersion, kind and metadata.name."""
 
     kind: Literal["Patch"] = Field(description="Patch")
     spec: PatchSpec = Field(description="What to change, where and when.")
