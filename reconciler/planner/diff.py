@@ -9,9 +9,11 @@ from reconciler.errors import Origin, Problem
 from reconciler.planner.fingerprint import fingerprint
 from reconciler.planner.order import arrange
 from reconciler.planner.plan import Action, Observation, Op, Pending, Plan
+from reconciler.planner.reason import difference
 from reconciler.planner.seen import SeenIndex
-from reconciler.planner.select import matches, select
+from reconciler.planner.select import matches, select, with_needs
 from reconciler.planner.wait import split_pending
+from reconciler.resources.link import Link, link_key
 from reconciler.resources.resource import Impact, Key, Observed, Resource
 
 UNWANTED = "no manifest asks for it any more"
@@ -22,7 +24,7 @@ class _Draft:
     """What classification finds, before it becomes ops."""
 
     create: dict[Key, str] = field(default_factory=dict)  # key -> reason
-    update: dict[Key, Resource | None] = field(default_factory=dict)  # key -> before
+    update: dict[Key, str] = field(default_factory=dict)  # key -> reason; "" for what differs by itself
     adopt: set[Key] = field(default_factory=set)
     recreate: dict[Key, str] = field(default_factory=dict)  # key -> reason
     surplus: dict[Key, str] = field(default_factory=dict)  # key -> reason
@@ -47,21 +49,30 @@ def make_plan(
 
     Only what carries ``owner``'s mark is changed or removed. ``adopt`` True takes over unmarked objects that
     can be brought in line in place; keys in it also those that must be recreated. ``targets`` never prunes.
-    Raises CycleError.
+    What a step takes along is put back, whatever ``targets`` and ``excludes`` say. Raises CycleError.
     """
     everything = {resource.key: resource for resource in sorted(desired, key=lambda resource: resource.key)}
     wanted = select(everything, targets, excludes) if targets or excludes else everything
     items = observation.items
     told = list(warnings)
-    draft = _classify(wanted, items, owner, adopt)
-    if prune and not targets and not observation.partial:
-        for key in sorted(items):
-            seen = items[key]
-            if seen.owner == owner and key not in everything and not (excludes and matches(seen.resource, excludes)):
-                draft.surplus[key] = UNWANTED
-    elif observation.partial:
-        told += [Problem(Origin(), f"{what}: not read, so nothing is removed") for what in observation.partial]
-    ops = _ops(draft, wanted, items, SeenIndex(items), owner) if _something(draft) else []
+    told += [Problem(Origin(), f"{what}: not read, so nothing is removed") for what in observation.partial]
+    surplus = (
+        [key for key in sorted(items) if items[key].owner == owner and key not in everything]
+        if prune and not targets and not observation.partial
+        else []
+    )
+    if excludes:
+        surplus = [key for key in surplus if not matches(items[key].resource, excludes)]
+    index = SeenIndex(items)
+    while True:
+        draft = _classify(wanted, everything, items, owner, adopt)
+        draft.surplus = dict.fromkeys(surplus, UNWANTED)
+        ops, lost = _ops(draft, wanted, everything, items, index, owner) if _something(draft) else ([], set())
+        drawn = [key for key in lost if key in everything and key not in wanted]
+        if not drawn:
+            break
+        more = with_needs(everything, drawn)
+        wanted = {key: resource for key, resource in everything.items() if key in wanted or key in more}
     return Plan(
         owner=owner,
         node=node,
@@ -84,7 +95,11 @@ def _something(draft: _Draft) -> bool:
 
 
 def _classify(
-    wanted: Mapping[Key, Resource], items: Mapping[Key, Observed], owner: str, adopt: bool | Collection[Key]
+    wanted: Mapping[Key, Resource],
+    everything: Mapping[Key, Resource],
+    items: Mapping[Key, Observed],
+    owner: str,
+    adopt: bool | Collection[Key],
 ) -> _Draft:
     draft = _Draft()
     missing: list[Resource] = []
@@ -92,15 +107,18 @@ def _classify(
         seen = items.get(key)
         if seen is None:
             missing.append(resource)
-        elif seen.owner == owner or resource.setting:
+        elif resource.awaited():
+            continue
+        elif seen.owner == owner or (resource.setting and not seen.owner):
             if seen.resource.differs(resource):
                 _change(draft, key, seen.resource, resource)
                 if seen.owner == owner:
                     draft.drift.add(key)
-        elif not resource.awaited():
+        elif not resource.setting or seen.resource.differs(resource):
             _clash(draft, key, seen, resource, adopt)
     if missing:
-        draft.pending, problems = split_pending(missing, wanted, items)
+        left_out = everything.keys() - wanted.keys()
+        draft.pending, problems = split_pending(missing, wanted, items, left_out)
         draft.conflicts += problems
     for resource in missing:
         if resource.key in draft.pending or resource.awaited():
@@ -123,7 +141,7 @@ def _classify(
 def _change(draft: _Draft, key: Key, seen: Resource, resource: Resource) -> None:
     change = seen.change_to(resource)
     if change.in_place:
-        draft.update[key] = seen
+        draft.update[key] = ""
         return
     draft.recreate[key] = change.reason
     maker = resource.made_by()
@@ -167,20 +185,28 @@ def _clash(draft: _Draft, key: Key, seen: Observed, resource: Resource, adopt: b
 
 
 def _ops(
-    draft: _Draft, wanted: Mapping[Key, Resource], items: Mapping[Key, Observed], seen: SeenIndex, owner: str
-) -> list[Op]:
+    draft: _Draft,
+    wanted: Mapping[Key, Resource],
+    everything: Mapping[Key, Resource],
+    items: Mapping[Key, Observed],
+    seen: SeenIndex,
+    owner: str,
+) -> tuple[list[Op], set[Key]]:
+    """The steps, and the keys that some step takes along or sets free and that must be seen to again."""
     removed, deletes = _deletions(draft, items, seen)
     _refuse_foreign(draft, deletes, items, owner)
     dropped: dict[Key, Key] = {}
-    for key, before in sorted(draft.update.items()):
-        if before is not None:
-            for other in seen.closure(before.drops(wanted[key], seen)):
-                dropped.setdefault(other, key)
+    for key in sorted(draft.update):
+        for other in seen.closure(items[key].resource.drops(wanted[key], seen)):
+            dropped.setdefault(other, key)
     lost = {**dropped, **removed}
     for key, root in lost.items():
         if key in wanted and key not in draft.pending and key in items and not wanted[key].awaited():
             draft.create.setdefault(key, f"goes with {root}" if root != key else draft.recreate.get(key, ""))
-    _enslave_again(draft, wanted, items, lost)
+    ports = _freed_ports(draft, everything, items, lost)
+    for key, bridge in ports.items():
+        if key in wanted and key not in draft.create:
+            draft.update.setdefault(key, f"{link_key('', bridge)}, whose port it is, is made anew")
     ops: list[Op] = []
     for key, (reason, along) in deletes.items():
         ops.append(_delete(key, items[key], reason, along, key in draft.recreate, wanted))
@@ -200,12 +226,15 @@ def _ops(
                 recreate=key in deletes,
             )
         )
-    for key, before in draft.update.items():
-        if key in draft.create:
-            continue
-        ops.append(_update(key, Action.UPDATE, before or items[key].resource, wanted[key], dropped))
-    ops += [_update(key, Action.ADOPT, items[key].resource, wanted[key], dropped) for key in draft.adopt]
-    return sorted(ops, key=lambda op: (op.key, op.id))
+    for key, reason in draft.update.items():
+        if key not in draft.create:
+            ops.append(_update(key, Action.UPDATE, items[key].resource, wanted[key], dropped, reason))
+    ops += [
+        _update(key, Action.ADOPT, items[key].resource, wanted[key], dropped, "taken over")
+        for key in draft.adopt
+        if key not in draft.create
+    ]
+    return sorted(ops, key=lambda op: (op.key, op.id)), lost.keys() | ports.keys()
 
 
 def _deletions(
@@ -219,7 +248,7 @@ def _deletions(
     roots = {key: reason for key, reason in (draft.surplus | draft.recreate).items() if key in items}
     removed: dict[Key, Key] = {}
     deletes: dict[Key, tuple[str, list[Key]]] = {}
-    for key in sorted(roots, key=_deletion_rank):
+    for key in sorted(roots, key=lambda key: _deletion_rank(items[key].resource)):
         if key in removed:
             continue
         along = seen.closure([key]) - {key}
@@ -231,12 +260,13 @@ def _deletions(
     return removed, deletes
 
 
-def _deletion_rank(key: Key) -> tuple[int, Key]:
-    if key.kind == "netns":
-        return 3, key
+def _deletion_rank(resource: Resource) -> tuple[int, Key]:
+    key = resource.key
     if key.kind == "link":
         return (0 if not key.netns else 1), key
-    return 2, key
+    if key.kind == "netns":
+        return 3, key
+    return (4 if any(parent.kind == "netns" for parent in resource.hangs_on()) else 2), key
 
 
 def _refuse_foreign(
@@ -262,17 +292,22 @@ def _hardware(resource: Resource) -> bool:
     return getattr(resource, "type", None) == ""
 
 
-def _enslave_again(
-    draft: _Draft, wanted: Mapping[Key, Resource], items: Mapping[Key, Observed], lost: Mapping[Key, Key]
-) -> None:
-    """A bridge that is made anew has lost its ports: they are put back, one update each."""
+def _freed_ports(
+    draft: _Draft, everything: Mapping[Key, Resource], items: Mapping[Key, Observed], lost: Mapping[Key, Key]
+) -> dict[Key, str]:
+    """Ports that lose their bridge because that is made anew, and the bridge's name: they are enslaved again."""
     bridges = {key.name for key in draft.recreate if key.kind == "link" and not key.netns}
     if not bridges:
-        return
-    for key, resource in wanted.items():
-        port = key.kind == "link" and not key.netns and getattr(resource, "master", None) in bridges
-        if port and key in items and key not in lost and key not in draft.create:
-            draft.update.setdefault(key, None)
+        return {}
+    return {
+        key: resource.master
+        for key, resource in everything.items()
+        if isinstance(resource, Link)
+        and not key.netns
+        and resource.master in bridges
+        and key in items
+        and key not in lost
+    }
 
 
 def _delete(
@@ -294,29 +329,19 @@ def _delete(
     )
 
 
-def _update(key: Key, action: Action, before: Resource, after: Resource, dropped: Mapping[Key, Key]) -> Op:
+def _update(
+    key: Key, action: Action, before: Resource, after: Resource, dropped: Mapping[Key, Key], reason: str = ""
+) -> Op:
     change = before.change_to(after)
     before = before.managed(after)
-    names = before.differs(after)
-    reason = "; ".join(f"{name}: {_show(getattr(before, name))} -> {_show(getattr(after, name))}" for name in names)
     return Op(
         id=f"{action}:{key}",
         action=action,
         key=key,
         before=before,
         after=after,
-        reason=reason,
+        reason="; ".join(filter(None, (reason, difference(before, after)))),
         impact=change.impact,
         also_removes=tuple(sorted(lost for lost, root in dropped.items() if root == key)),
         origin=after.origin,
     )
-
-
-def _show(value: object) -> str:
-    if value is None:
-        return "?"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (str, int)):
-        return str(value) or '""'
-    return "..."

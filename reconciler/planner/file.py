@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -102,10 +102,8 @@ def plan_from_data(data: Any) -> Plan:
         tuple(_batch(batch) for batch in _Reader.listing(stage, "stage"))
         for stage in _Reader.listing(document["stages"], "stages")
     )
-    ids = [op.id for stage in stages for batch in stage for op in batch.ops]
-    if len(ids) != len(set(ids)):
-        raise ValueError("two ops have the same id")
-    return Plan(
+    _check_order(stages)
+    plan = Plan(
         owner=text(document["owner"], "owner"),
         node=text(document["node"], "node"),
         stages=stages,
@@ -116,6 +114,28 @@ def plan_from_data(data: Any) -> Plan:
         desired_fingerprint=text(document["desired_fingerprint"], "desired_fingerprint"),
         observed_fingerprint=text(document["observed_fingerprint"], "observed_fingerprint"),
     )
+    if document["summary"] != plan.counts():
+        raise ValueError("the summary counts other steps than there are")
+    return plan
+
+
+def _check_order(stages: tuple[tuple[Batch, ...], ...]) -> None:
+    """Ids are unique, what an op waits for is not behind it, and a recreation has both of its halves."""
+    stage_of: dict[str, int] = {}
+    halves: dict[Key, list[Action]] = {}
+    for number, stage in enumerate(stages):
+        for op in (op for batch in stage for op in batch.ops):
+            if stage_of.setdefault(op.id, number) != number or op.action in halves.get(op.key, ()):
+                raise ValueError(f"two ops have the id {op.id}")
+            halves.setdefault(op.key, []).append(op.action)
+    for number, stage in enumerate(stages):
+        for op in (op for batch in stage for op in batch.ops):
+            for first in op.after_ids:
+                if stage_of.get(first, number + 1) > number:
+                    raise ValueError(f"{op.id} waits for {first!r}, which does not come before it")
+            pair = sorted(halves[op.key])
+            if pair != ([Action.CREATE, Action.DELETE] if op.recreate else [op.action]):
+                raise ValueError(f"{op.id}: a key has one step, or when it is made anew a delete and a create")
 
 
 def _batch(data: Any) -> Batch:
@@ -144,7 +164,7 @@ def _op(data: Any) -> Op:
         raise ValueError(f"{op['id']}: neither before nor after")
     if action is not Action.DELETE and specs["after"] is None:
         raise ValueError(f"{op['id']}: nothing to make")
-    return Op(
+    found = Op(
         id=op["id"],
         action=action,
         key=key,
@@ -157,6 +177,11 @@ def _op(data: Any) -> Op:
         origin=origin,
         recreate=op["recreate"] is True,
     )
+    written = _op_to_data(found)
+    for name, value in op.items():  # the patch that a reviewer reads is the change that is made
+        if written.get(name) != value or type(written[name]) is not type(value):
+            raise ValueError(f"{found.id}: {name} does not fit the rest")
+    return found
 
 
 def _problem(data: Any) -> Problem:
@@ -227,21 +252,37 @@ def snapshot_from_data(data: Any) -> Observation:
 
 
 def check_stale(plan: Plan, observation: Observation) -> tuple[Problem, ...]:
-    """What on the host is no longer as it was when the plan was made. Empty: the plan still fits."""
-    found = []
+    """What on the host is no longer as it was when the plan was made. Empty: the plan still fits.
+
+    Looks at every key that the plan touches, and at what its creations stand on.
+    """
     along = {key for op in plan.ops() for key in op.also_removes}
+    there = {op.key for op in plan.ops() if op.action is not Action.DELETE} | observation.items.keys()
+    found = []
     for op in plan.ops():
-        seen = observation.items.get(op.key)
-        if op.action is Action.CREATE:
-            if seen is not None and not op.recreate and op.key not in along:
-                found.append(
-                    Problem(Origin(document=str(op.key)), "stands here now; it did not when the plan was made")
-                )
-        elif seen is None:
-            found.append(Problem(Origin(document=str(op.key)), "is gone; it was here when the plan was made"))
-        elif op.before is not None and seen.resource.differs(op.before):
-            names = ", ".join(seen.resource.differs(op.before))
-            found.append(Problem(Origin(document=str(op.key)), f"changed since the plan was made: {names}"))
-        elif op.action in (Action.UPDATE, Action.DELETE) and seen.owner != plan.owner and not seen.resource.setting:
-            found.append(Problem(Origin(document=str(op.key)), "is not ours"))
+        message = _stale(op, plan.owner, observation.items.get(op.key), along, there)
+        if message:
+            found.append(Problem(Origin(document=str(op.key)), message))
     return tuple(found)
+
+
+def _stale(op: Op, owner: str, seen: Observed | None, along: Set[Key], there: Set[Key]) -> str:
+    if op.action is Action.CREATE:
+        if seen is not None and not op.recreate and op.key not in along:
+            return "stands here now; it did not when the plan was made"
+        for need in op.resource.needs():
+            # Settings always stand, and are read only where somebody wants them.
+            if not any(key in there or kinds()[key.kind].setting for key in need.keys):
+                return f"needs {' or '.join(map(str, need.keys))}, which is not here"
+        return ""
+    if seen is None:
+        return "is gone; it was here when the plan was made"
+    changed = seen.resource.differs(op.before) if op.before is not None else ()
+    if changed:
+        return f"changed since the plan was made: {', '.join(changed)}"
+    if op.resource.setting or seen.owner == owner:
+        return ""
+    if seen.owner:
+        return f"belongs to owner {seen.owner!r}"
+    taken_over = op.action is Action.ADOPT or (op.action is Action.DELETE and op.recreate)
+    return "" if taken_over else "is not ours"

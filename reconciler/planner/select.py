@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from reconciler.resources.resource import Key, Resource
@@ -15,18 +15,46 @@ def matches(resource: Resource, globs: Collection[str]) -> bool:
 
 
 def select(wanted: Mapping[Key, Resource], targets: Collection[str], excludes: Collection[str]) -> dict[Key, Resource]:
-    """The targets (default: all) and what they need, without what is excluded."""
-    chosen = {key: r for key, r in wanted.items() if not targets or matches(r, targets)}
-    waiting = list(chosen.values()) if targets else []
-    while waiting:
-        resource = waiting.pop()
-        keys = [key for need in resource.needs() for key in need.keys]
-        maker = resource.made_by()
-        keys += [maker] if maker is not None else []
-        for key in keys:
-            if key in wanted and key not in chosen:
-                chosen[key] = wanted[key]
-                waiting.append(wanted[key])
+    """The targets (default: all) with what they need, less what is excluded.
+
+    Both ends of a pair are in or out together: they are made in one step.
+    """
+    chosen = {key for key, resource in wanted.items() if not targets or matches(resource, targets)}
+    if targets:
+        chosen = with_needs(wanted, chosen)
     if excludes:
-        chosen = {key: resource for key, resource in chosen.items() if not matches(resource, excludes)}
+        ends = _other_ends(wanted)
+        out = {key for key in chosen if matches(wanted[key], excludes)}
+        chosen -= out | {other for key in out for other in ends.get(key, ())}
+    return {key: resource for key, resource in wanted.items() if key in chosen}
+
+
+def with_needs(wanted: Mapping[Key, Resource], keys: Iterable[Key]) -> set[Key]:
+    """``keys`` and what they need, transitively: what stands below them, the other ends of their pairs, and the
+    guards of what lets traffic through (without its filter it would be open)."""
+    ends = _other_ends(wanted)
+    guards = [key for key, resource in wanted.items() if resource.guard]
+    chosen: set[Key] = set()
+    waiting = list(keys)
+    while waiting:
+        key = waiting.pop()
+        if key in chosen or key not in wanted:
+            continue
+        chosen.add(key)
+        resource = wanted[key]
+        waiting += (below for need in resource.needs() for below in need.keys)
+        waiting += ends.get(key, ())
+        if resource.guarded():
+            waiting += guards
+            guards = []
     return chosen
+
+
+def _other_ends(wanted: Mapping[Key, Resource]) -> dict[Key, list[Key]]:
+    ends: dict[Key, list[Key]] = {}
+    for key, resource in wanted.items():
+        maker = resource.made_by()
+        if maker is not None:
+            ends.setdefault(key, []).append(maker)
+            ends.setdefault(maker, []).append(key)
+    return ends

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from reconciler.errors import Problem
 from reconciler.planner.plan import Pending
@@ -10,9 +10,15 @@ from reconciler.resources.resource import Key, Observed, Resource
 
 
 def split_pending(
-    missing: Iterable[Resource], wanted: Mapping[Key, Resource], items: Mapping[Key, Observed]
+    missing: Iterable[Resource],
+    wanted: Mapping[Key, Resource],
+    items: Mapping[Key, Observed],
+    left_out: Collection[Key] = (),
 ) -> tuple[dict[Key, Pending], list[Problem]]:
-    """Of the ``missing`` resources, those that have to wait, with the reason; and those that never can be."""
+    """Of the ``missing`` resources, those that have to wait, with the reason; and those that never can be.
+
+    ``left_out`` are keys that the manifests ask for but this plan is not about: waiting for one is no error.
+    """
     verdicts: dict[Key, str] = {}  # key -> why it waits; "" for what can be made
     problems: list[Problem] = []
 
@@ -34,7 +40,8 @@ def split_pending(
                 reasons = [why(k) for k in coming]
                 if standing or "" in reasons:
                     continue
-                reason = next(iter(reasons), "") or need.pending
+                absent = next((k for k in need.keys if k in left_out), None)
+                reason = next(iter(reasons), "") or (f"{absent} is left out of this plan" if absent else need.pending)
                 if not reason:
                     names = " or ".join(map(str, need.keys))
                     problems.append(Problem(resource.origin, f"{key} needs {names}, which nobody makes"))

@@ -43,6 +43,9 @@ class Address(Resource):
     nodad: bool | None = None
     secondary: bool | None = None
 
+    def identity(self) -> Key:
+        return address_key(self.key.netns, self.dev, self.address)
+
     def needs(self) -> Iterable[Need]:
         yield Need((link_key(self.key.netns, self.dev),))
 

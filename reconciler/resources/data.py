@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
+from ipaddress import ip_interface
 from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from reconciler.errors import Origin
+from reconciler.resources.link import Peer
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Key, Resource
 
 _NETNS = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[0-9a-f]{6})?\Z")
-_NAME = re.compile(r"[^\x00-\x20\x7f]{1,512}\Z")
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,512}\Z")
 _SYSCTL = re.compile(r"net/[A-Za-z0-9_@:.\-/]+\Z")
 _SOURCE = re.compile(r"named\Z|path:/[^\x00]*\Z|pid:[1-9][0-9]{0,9}\Z|docker:[A-Za-z0-9][A-Za-z0-9_.-]{0,254}\Z")
-_DEV = re.compile(r"[^/:\s\x00-\x1f]{1,15}\Z")
+_DEV = re.compile(r"(?!\.{1,2}\Z)[^/:\s\x00-\x1f]{1,15}\Z")
+_MAC = re.compile(r"([0-9a-f]{2}(:[0-9a-f]{2}){0,31})?\Z")  # not only Ethernet: what tunnels have is seen as well
+_UNSEEN = Peer(netns="?", name="?")  # the other end is in a namespace that was not looked at
 
 
 def to_data(resource: Resource) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def key_from_data(text: Any) -> Key:
         raise ValueError(f"{text}: only sysctls under net/ are ours to set")
     if key.kind == "netns" and not _NETNS.match(key.name):
         raise ValueError(f"{text}: not a sandbox name: {key.name!r}")
-    if key.kind == "link" and not _DEV.match(key.name):
+    if key.kind == "link" and not _is_dev(key.name):
         raise ValueError(f"{text}: not an interface name: {key.name!r}")
     return key
 
@@ -92,13 +96,86 @@ def from_data(data: Any) -> Resource:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ValueError(f"{key}: {place}: {first['msg']}") from None
-    source = getattr(resource, "source", None)
-    if source is not None and not _SOURCE.match(source):
-        raise ValueError(f"{key}: not a source of a namespace: {source!r}")
-    for path, _value in getattr(resource, "sysctls", None) or ():
-        if not _SYSCTL.match(path) or ".." in path.split("/"):
-            raise ValueError(f"{key}: only sysctls under net/ are ours to set: {path!r}")
+    _examine(resource, str(key))
+    try:
+        spelled = resource.identity()
+        for rule in (resource.needs, resource.hangs_on, resource.claims):
+            tuple(rule())  # a name with too few parts shows here
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+    if spelled != key:
+        raise ValueError(f"{key}: its spec is about {spelled}")
     return resource
+
+
+def _examine(spec: Any, where: str) -> None:
+    """Hold the strings that a type cannot hold to what they must be."""
+    for name in _names(spec.__class__):
+        value = getattr(spec, name)
+        if value is None:
+            continue
+        check = _CHECKS.get(name)
+        if check is not None:
+            if not check(value):
+                raise ValueError(f"{where}: {name} cannot be {value!r}")
+        elif isinstance(value, Key):
+            key_from_data(str(value))
+        elif isinstance(value, Peer):
+            if value != _UNSEEN:
+                key_from_data(str(Key("link", value.netns, value.name)))
+        elif isinstance(value, tuple):
+            for item in value:
+                if isinstance(item, Key):
+                    key_from_data(str(item))
+                elif is_dataclass(item):
+                    _examine(item, where)
+        elif is_dataclass(value):
+            _examine(value, where)
+
+
+@cache
+def _names(spec: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(spec) if f.name not in ("key", "origin"))
+
+
+def _is_dev(text: str) -> bool:
+    return bool(_DEV.match(text)) and len(text.encode(errors="replace")) <= 15
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_interface(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_expression(text: str) -> bool:
+    """A list of statements, each an object of one key (libnftables-json(5))."""
+    try:
+        statements = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(statements, list) and all(isinstance(item, dict) and len(item) == 1 for item in statements)
+
+
+def _are_sysctls(pairs: tuple[tuple[str, str], ...]) -> bool:
+    return all(_SYSCTL.match(path) and ".." not in path.split("/") for path, _value in pairs)
+
+
+# Fields of these names mean the same in every kind.
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "dev": _is_dev,
+    "master": lambda text: text == "" or _is_dev(text),
+    "mac": _MAC.match,
+    "address": _is_address,
+    "to": _is_address,
+    "via": _is_address,
+    "src": _is_address,
+    "expr": _is_expression,
+    "source": _SOURCE.match,
+    "sysctls": _are_sysctls,
+}
 
 
 @cache

@@ -37,6 +37,9 @@ class Neighbour(Resource):
     mac: str | None = None
     state: str = "permanent"
 
+    def identity(self) -> Key:
+        return neighbour_key(self.key.netns, self.dev, self.address)
+
     def needs(self) -> Iterable[Need]:
         yield Need((link_key(self.key.netns, self.dev),))
 

@@ -105,6 +105,10 @@ class Resource:
     fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
     flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose in-place change interrupts traffic briefly
 
+    def identity(self) -> Key:
+        """The key that the spec itself spells, where it repeats what is in ``key``: input whose two differ is refused."""
+        return self.key
+
     def needs(self) -> Iterable[Need]:
         """What must stand before this can be created, and must not be deleted before it."""
         return ()

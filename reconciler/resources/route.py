@@ -52,6 +52,9 @@ class Route(Resource):
     src: str | None = None
     onlink: bool | None = None
 
+    def identity(self) -> Key:
+        return route_key(self.key.netns, self.to, self.metric, self.table)
+
     def needs(self) -> Iterable[Need]:
         if self.dev is not None:
             yield Need((link_key(self.key.netns, self.dev),))
