@@ -23,6 +23,14 @@ from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topol
 MAX_PORTS = 1023  # net/bridge/br_private.h: BR_PORT_BITS 10, port 0 is not used
 IPV6_LINK_LOCAL = "fe80::1/64"  # the bridge's own, as Docker gives it
 
+# What is a property of the bridge itself, and so not ours to set on somebody else's.
+_OWN = frozenset(
+    (
+        *("mac", "stp", "priority", "forward_delay", "hello_time", "max_age", "ageing_time", "group_fwd_mask"),
+        *("multicast_snooping", "multicast_querier", "tx_queue_length"),
+    )
+)
+
 Mode = Literal["nat", "nat-unprotected", "routed", "isolated"]
 
 
@@ -125,6 +133,21 @@ class BridgeDriver:
             yield Problem(
                 network.origin, f"network {network.name}: which existing bridge?", "write options.bridge: NAME"
             )
+        if options.existing:
+            for name in sorted(options.model_fields_set & _OWN):
+                alias = BridgeOptions.model_fields[name].alias
+                yield Problem(
+                    network.origin,
+                    f"network {network.name}: an existing bridge is used as it is, {alias} cannot be set on it",
+                    f"leave options.{alias} out",
+                )
+        for endpoint in network.local:
+            if any(str(address) == IPV6_LINK_LOCAL for address in endpoint.link_local):
+                yield Problem(
+                    endpoint.origin,
+                    f"endpoint {endpoint.name}: {IPV6_LINK_LOCAL} is the bridge's own link-local address",
+                    "choose another one",
+                )
         if len(network.local) > MAX_PORTS:
             yield Problem(
                 network.origin,

@@ -27,7 +27,7 @@ class StackDriver:
     Options: ClassVar[type[BaseModel]] = NoOptions
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
-        if network.name != self.name:
+        if not network.sandboxes:  # none but the networks that exist by themselves have any
             yield Problem(
                 network.origin,
                 f"no Network document can have driver {self.name}",

@@ -41,7 +41,7 @@ from reconciler.resources.nft import (
 from reconciler.resources.resource import Resource
 
 FAMILY = "inet"
-# Before foreign base chains of the usual priorities would drop: nft(8), table of standard priority names.
+# nft(8), table of standard priority names.
 FILTER, SRCNAT = 0, 100
 
 

@@ -15,7 +15,6 @@ from reconciler.topology.view import SandboxView
 # with several networks; the announcements make neighbours forget whoever had the address before.
 BASELINE: dict[str, str] = {
     "net/ipv4/conf/all/accept_redirects": "0",
-    "net/ipv4/conf/all/forwarding": "0",
     "net/ipv4/conf/all/route_localnet": "0",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/all/send_redirects": "0",
@@ -23,12 +22,16 @@ BASELINE: dict[str, str] = {
     "net/ipv4/conf/default/arp_notify": "1",
     "net/ipv4/conf/default/route_localnet": "0",
     "net/ipv4/conf/default/rp_filter": "2",
+    "net/ipv4/ip_forward": "0",
     "net/ipv6/conf/all/accept_redirects": "0",
     "net/ipv6/conf/all/forwarding": "0",
     "net/ipv6/conf/default/accept_ra": "0",
     "net/ipv6/conf/default/accept_redirects": "0",
     "net/ipv6/conf/default/ndisc_notify": "1",
 }
+
+# Turning forwarding on or off rewrites accept_redirects (net/ipv4/devinet.c, inet_forward_change): it goes first.
+_FORWARDING, _REWRITTEN = "net/ipv4/ip_forward", "net/ipv4/conf/all/accept_redirects"
 
 
 def render_stack(sandbox: SandboxView) -> Iterable[Resource]:
@@ -41,10 +44,11 @@ def render_stack(sandbox: SandboxView) -> Iterable[Resource]:
         for path, value in sorted(sandbox.sysctls.items()):
             yield Sysctl(key=sysctl_key("", path), origin=origin, value=value)
         return
-    values = sorted((BASELINE | dict(sandbox.sysctls)).items())
+    values = sorted((BASELINE | dict(sandbox.sysctls)).items(), key=lambda item: (item[0] != _FORWARDING, item))
     if sandbox.made:
         yield Netns(key=netns_key(sandbox.name), origin=origin, lo=True, sysctls=tuple(values))
         return
     yield Netns(key=netns_key(sandbox.netns), origin=origin, source=f"{sandbox.stack}:{sandbox.target}")
     for path, value in values:
-        yield Sysctl(key=sysctl_key(sandbox.netns, path), origin=origin, value=value)
+        first = (sysctl_key(sandbox.netns, _FORWARDING),) if path == _REWRITTEN else None
+        yield Sysctl(key=sysctl_key(sandbox.netns, path), origin=origin, value=value, first=first)

@@ -80,13 +80,13 @@ def reserved(cidr: Subnet) -> set[int]:
     return {first, last} if cidr.version == 4 else {first}
 
 
-def default_gateway(cidr: Subnet, auxiliary: Iterable[Address], first: int) -> int:
-    """The first usable address at or after ``first`` that is not auxiliary."""
+def default_gateway(cidr: Subnet, auxiliary: Iterable[Address]) -> Address | None:
+    """The first usable address that is not auxiliary; None when there is none."""
     taken = {int(address) for address in auxiliary} | reserved(cidr)
-    number = first
+    number, last = int(cidr.network_address), int(cidr.broadcast_address)
     while number in taken:
         number += 1
-    return number
+    return type(cidr.network_address)(number) if number <= last else None
 
 
 def pool_of(pools: Sequence[Pool], address: Address) -> Pool | None:

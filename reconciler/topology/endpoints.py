@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from typing import TYPE_CHECKING
@@ -33,7 +33,6 @@ def check_references(
     networks: Mapping[str, NetworkView],
     sandboxes: Mapping[str, SandboxView],
     problems: Problems,
-    broken: Iterable[str] = (),
 ) -> bool:
     """Whether network and sandbox exist and can have this endpoint; what does not is told."""
     spec = _spec(document)
@@ -108,7 +107,7 @@ def resolve_endpoints(
     views: dict[str, list[EndpointView]] = {}
     for plug in plugs:
         views.setdefault(plug.network.name, []).append(_view(plug, gateways, here, problems))
-    _unique_macs(views, problems)
+    _unique(plugs, views, problems)
     return views, locked, chosen
 
 
@@ -262,6 +261,9 @@ def _view(
         )
     if network.ipv6 and mtu < 1280:
         problems.add(document.at("spec", "mtu"), f"MTU {mtu} is too small for IPv6", "write at least 1280 (RFC 8200)")
+    if spec.link_local and not network.ipv6:
+        at = document.at("spec", "linkLocal")
+        problems.add(at, f"network {network.name} has no IPv6", "give it an IPv6 subnet, or leave linkLocal out")
     for number, address in enumerate(spec.link_local):
         if address.version != 6 or not address.is_link_local:
             at = document.at("spec", "linkLocal", number)
@@ -338,14 +340,19 @@ def _sysctls(document: Document, problems: Problems) -> dict[str, str]:
     return found
 
 
-def _unique_macs(views: Mapping[str, list[EndpointView]], problems: Problems) -> None:
-    for members in views.values():
-        holders: dict[str, EndpointView] = {}
-        for view in members:
-            other = holders.setdefault(view.mac, view)
-            if other is not view:
+def _unique(plugs: Sequence[_Plug], views: Mapping[str, list[EndpointView]], problems: Problems) -> None:
+    """MAC and link-local addresses are on one link; two of a kind would take each other's traffic."""
+    holders: dict[tuple[str, str], str] = {}
+    by_name = {(view.network, view.name): view for members in views.values() for view in members}
+    for plug in plugs:
+        view = by_name[plug.network.name, plug.document.name]
+        wanted = [("MAC address", view.mac, "mac")]
+        wanted += [("link-local address", str(address.ip), "linkLocal") for address in view.link_local]
+        for what, value, field_name in wanted:
+            other = holders.setdefault((view.network, value), view.name)
+            if other != view.name:
                 problems.add(
-                    view.origin,
-                    f"endpoints {other.name} and {view.name} have the same MAC address {view.mac}",
+                    plug.document.at("spec", field_name),
+                    f"endpoints {other} and {view.name} of network {view.network} have the same {what} {value}",
                     "change one",
                 )

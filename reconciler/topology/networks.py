@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from reconciler.manifest.kinds.network import Subnet as SubnetModel
 from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
 from reconciler.topology.allocate import default_gateway, free_subnet, reserved
-from reconciler.topology.view import Address, NetworkView, NodeFacts, Subnet, SubnetView
+from reconciler.topology.view import NetworkView, NodeFacts, Subnet, SubnetView
 
 if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
@@ -30,18 +31,18 @@ def resolve_networks(
     for document in documents:
         model = document.model
         assert isinstance(model, Network)
+        isolated = _isolated(document)
         subnets = [
-            _subnet(document, number, subnet, problems)
+            _subnet(document, number, subnet, isolated, problems)
             for number, subnet in enumerate(
                 model.spec.subnets or [SubnetModel(cidr=ip_network(c)) for c in chosen.get(document.name, ())]
             )
         ]
-        isolated = _isolated(document)
         views[document.name] = NetworkView(
             name=document.name,
             driver=model.spec.driver,
             options=document.options,
-            subnets=tuple(_without_gateway(subnet, isolated) for subnet in subnets),
+            subnets=tuple(subnets),
             mtu=model.spec.mtu or min(DEFAULT_MTU, facts.uplink_mtu),
             internal=model.spec.internal,
             labels=dict(model.metadata.labels),
@@ -65,12 +66,6 @@ def _isolated(document: Document) -> frozenset[int]:
     if mode is None:
         return frozenset()
     return frozenset(version for version, value in ((4, mode.ipv4), (6, mode.ipv6)) if value == "isolated")
-
-
-def _without_gateway(subnet: SubnetView, isolated: frozenset[int]) -> SubnetView:
-    from dataclasses import replace
-
-    return replace(subnet, gateway=None) if subnet.cidr.version in isolated else subnet
 
 
 def _automatic(
@@ -105,7 +100,9 @@ def _automatic(
     return chosen
 
 
-def _subnet(document: Document, number: int, model: SubnetModel, problems: Problems) -> SubnetView:
+def _subnet(
+    document: Document, number: int, model: SubnetModel, isolated: frozenset[int], problems: Problems
+) -> SubnetView:
     cidr = model.cidr
     here = ("spec", "subnets", number)
     if cidr.is_multicast or cidr.is_loopback or cidr.prefixlen == 0 or (cidr.version == 6 and cidr.is_link_local):
@@ -125,12 +122,13 @@ def _subnet(document: Document, number: int, model: SubnetModel, problems: Probl
                 f"{name}: {address} is outside subnet {cidr}",
                 f"write an address of {cidr}",
             )
-    gateway: Address | None = model.gateway
-    if gateway is None:
-        first = int(cidr.network_address) + (1 if cidr.prefixlen < cidr.max_prefixlen - 1 else 0)
-        gateway = type(cidr.network_address)(default_gateway(cidr, model.auxiliary.values(), first))
+    gateway = model.gateway
     at = document.at(*here, "gateway")
-    if gateway not in cidr:
+    if gateway is None:
+        gateway = default_gateway(cidr, model.auxiliary.values())
+        if gateway is None and cidr.version not in isolated:
+            problems.add(at, f"no address of {cidr} is left for its gateway", "write a wider subnet")
+    elif gateway not in cidr:
         problems.add(at, f"gateway {gateway} is outside subnet {cidr}", f"write an address of {cidr}")
     elif int(gateway) in reserved(cidr):
         problems.add(at, f"gateway {gateway} is the network or broadcast address of {cidr}", "write a host address")
@@ -138,6 +136,8 @@ def _subnet(document: Document, number: int, model: SubnetModel, problems: Probl
         problems.add(
             at, f"gateway {gateway} is an auxiliary address as well", "an address can be kept for one thing only"
         )
+    if cidr.version in isolated:
+        gateway = None
     return SubnetView(cidr, gateway, span, dict(model.auxiliary), document.at(*here, "cidr"))
 
 
@@ -170,8 +170,6 @@ def _overlaps(documents: Sequence[Document], views: dict[str, NetworkView], prob
 def _allowing(
     documents: Sequence[Document], views: dict[str, NetworkView], problems: Problems
 ) -> dict[str, NetworkView]:
-    from dataclasses import replace
-
     result = {}
     for document in documents:
         allowed = []

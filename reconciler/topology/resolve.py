@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 
 from reconciler.errors import ManifestError, Origin, PlanError, Problem
 from reconciler.manifest.document import Document
 from reconciler.manifest.lockfile import Lock
-from reconciler.topology.endpoints import resolve_endpoints
+from reconciler.topology.endpoints import check_references, resolve_endpoints
 from reconciler.topology.networks import resolve_networks
 from reconciler.topology.nodes import resolve_nodes
 from reconciler.topology.sandboxes import resolve_sandboxes
@@ -44,7 +45,8 @@ def resolve(
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
     networks, subnets = resolve_networks(by_kind["Network"], lock, facts, problems)
     if problems:  # endpoints would only repeat what is wrong with what they refer to
-        _check_references(by_kind["Endpoint"], networks, sandboxes, problems)
+        for document in by_kind["Endpoint"]:
+            check_references(document, networks, sandboxes, problems)
         raise ManifestError(problems)
     endpoints, addresses, chosen = resolve_endpoints(by_kind["Endpoint"], networks, sandboxes, here, lock, problems)
     if problems:
@@ -52,22 +54,18 @@ def resolve(
     new = Lock(subnets, addresses)
     if locked and new != lock:
         _refuse_unlocked(by_kind["Network"], by_kind["Endpoint"], new, lock, chosen)
-    with_endpoints = [_with(network, endpoints=tuple(endpoints.get(network.name, ()))) for network in networks.values()]
+    with_endpoints = [
+        replace(network, endpoints=tuple(endpoints.get(network.name, ()))) for network in networks.values()
+    ]
     by_name = {network.name: network for network in with_endpoints}
     views = [
-        _with(network, allow_from=tuple(by_name[other.name] for other in network.allow_from))
+        replace(network, allow_from=tuple(by_name[other.name] for other in network.allow_from))
         for network in with_endpoints
     ]
     local = tuple(sorted((s for s in sandboxes.values() if s.node == here), key=lambda s: s.name))
     views += _builtin(local)
     topology = Topology(here, nodes, tuple(sorted(views, key=lambda view: view.name)), local)
     return Resolved(topology, new, tuple(_host_clashes(views, facts)))
-
-
-def _with(network: NetworkView, **changes: object) -> NetworkView:
-    from dataclasses import replace
-
-    return replace(network, **changes)  # type: ignore[arg-type]  # the two callers pass the right fields
 
 
 def _builtin(sandboxes: Iterable[SandboxView]) -> list[NetworkView]:
@@ -91,19 +89,6 @@ def _builtin(sandboxes: Iterable[SandboxView]) -> list[NetworkView]:
     ]
 
 
-def _check_references(
-    documents: Iterable[Document],
-    networks: dict[str, NetworkView],
-    sandboxes: dict[str, SandboxView],
-    problems: Problems,
-) -> None:
-    from reconciler.topology.endpoints import check_references
-
-    broken = {problem.origin.document for problem in problems}
-    for document in documents:
-        check_references(document, networks, sandboxes, problems, broken)
-
-
 def _refuse_unlocked(
     networks: Iterable[Document], endpoints: Iterable[Document], new: Lock, lock: Lock, chosen: dict[str, Origin]
 ) -> None:
@@ -123,8 +108,6 @@ def _refuse_unlocked(
 
 def _host_clashes(networks: Iterable[NetworkView], facts: NodeFacts) -> Iterable[Problem]:
     """Subnets that cover a route of the host that is not ours: its traffic would go astray (moby#46756)."""
-    from ipaddress import ip_network
-
     routes = [(ip_network(route.to), route.dev) for route in facts.routes]
     for network in networks:
         own = getattr(network.options, "bridge", None) if getattr(network.options, "existing", False) else None

@@ -22,6 +22,22 @@ def slashed(name: str) -> str:
     return name.replace(".", "/") if first >= 0 and name[first] == "." else name
 
 
+# The kernel keeps one value under two names; under both at once they would undo each other.
+_SAME = {"net/ipv4/conf/all/forwarding": "net/ipv4/ip_forward"}
+
+
+def _sysctls(document: Document, written: Mapping[str, str], problems: Problems) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in written.items():
+        path = slashed(name)
+        path = _SAME.get(path, path)
+        if path in found:
+            at = document.at("spec", "sysctls", name)
+            problems.add(at, f"{path} is written twice, under two names", "leave one of them out")
+        found[path] = value
+    return found
+
+
 def resolve_sandboxes(
     documents: Sequence[Document], nodes: Sequence[NodeView], here: str, problems: Problems
 ) -> dict[str, SandboxView]:
@@ -72,7 +88,7 @@ def _view(document: Document, nodes: Sequence[NodeView], here: str, problems: Pr
         netns=netns,
         made=made,
         labels=dict(model.metadata.labels),
-        sysctls={slashed(name): value for name, value in spec.sysctls.items()},
+        sysctls=_sysctls(document, spec.sysctls, problems),
         origin=document.origin,
     )
 
@@ -101,7 +117,7 @@ def _node(document: Document, node: str | None, nodes: Sequence[NodeView], here:
 def _shared(document: Document, view: SandboxView, views: Mapping[str, SandboxView], problems: Problems) -> SandboxView:
     """A sandbox that shares another's stack: follow the chain to whoever owns it."""
     at = document.at("spec", "stack", "container")
-    seen = {view.name}
+    seen = [view.name]
     owner = view
     while owner.stack == "container":
         following = views.get(owner.target)
@@ -111,10 +127,12 @@ def _shared(document: Document, view: SandboxView, views: Mapping[str, SandboxVi
             return view
         if following.name in seen:
             problems.add(
-                at, f"sandboxes share each other's stack in a circle: {' -> '.join([*sorted(seen), following.name])}"
+                at,
+                f"sandboxes share each other's stack in a circle: {' -> '.join([*seen, following.name])}",
+                "give one of them a stack of its own",
             )
             return view
-        seen.add(following.name)
+        seen.append(following.name)
         owner = following
     if owner.node != view.node:
         problems.add(
