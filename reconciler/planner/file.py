@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler.errors import Origin, Problem
 from reconciler.planner.plan import FORMAT_VERSION, Action, Batch, Observation, Op, Pending, Plan
+from reconciler.planner.reason import difference
 from reconciler.resources.data import from_data, key_from_data, origin_from_data, origin_to_data, to_data
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Impact, Key, Observed
@@ -88,8 +89,9 @@ def _header(data: Any, what: str, names: set[str]) -> Mapping[str, Any]:
     document = _Reader.mapping(data, names | {"format", "format_version"}, what)
     if document["format"] != what:
         raise ValueError(f"this is a {document['format']!r}, not a {what}")
-    if document["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"format version {document['format_version']!r}; this cnm reads {FORMAT_VERSION}")
+    version = document["format_version"]
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise ValueError(f"format version {version!r}; this cnm reads {FORMAT_VERSION}")
     return document
 
 
@@ -181,7 +183,22 @@ def _op(data: Any) -> Op:
     for name, value in op.items():  # the patch that a reviewer reads is the change that is made
         if written.get(name) != value or type(written[name]) is not type(value):
             raise ValueError(f"{found.id}: {name} does not fit the rest")
+    if action in (Action.UPDATE, Action.ADOPT):
+        _check_update(found)
     return found
+
+
+def _check_update(op: Op) -> None:
+    """What a reviewer reads of a change is what it does."""
+    if op.before is None or op.after is None:
+        raise ValueError(f"{op.id}: there is nothing to change")
+    change = op.before.change_to(op.after)
+    if not change.in_place:
+        raise ValueError(f"{op.id}: not possible in place: {change.reason}")
+    if change.impact != op.impact:
+        raise ValueError(f"{op.id}: its impact is {change.impact}, not {op.impact}")
+    if not op.reason.endswith(difference(op.before, op.after)):
+        raise ValueError(f"{op.id}: its reason is not what it changes")
 
 
 def _problem(data: Any) -> Problem:
@@ -228,7 +245,7 @@ def snapshot_from_data(data: Any) -> Observation:
         items[resource.key] = Observed(resource, owner, before)
     names = {"name", "owner", "kernel", "capabilities", "ra_links", "uplink_mtu", "routes", "nameservers"}
     facts = _Reader.mapping(document["facts"], names, "facts")
-    if not isinstance(facts["uplink_mtu"], int):
+    if type(facts["uplink_mtu"]) is not int:
         raise ValueError("facts: uplink_mtu is a number")
     routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
     texts = {
