@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from reconciler.drivers.firewall import Firewall, Zone
+from reconciler.drivers.plug import plug_address, render_plug
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.model import Model
 from reconciler.manifest.types import InterfaceName, IPAddress, Mac
-from reconciler.resources.address import Address, address_key
 from reconciler.resources.link import Bridge, BridgePort, Link, Peer, link_key
-from reconciler.resources.resource import Key, Resource
-from reconciler.resources.route import Route, route_key
+from reconciler.resources.resource import Resource
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.derive import mac_of, short_name
+from reconciler.topology.options import EndpointOptions, Gateway, NetworkOptions
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
 
 MAX_PORTS = 1023  # net/bridge/br_private.h: BR_PORT_BITS 10, port 0 is not used
@@ -56,7 +56,7 @@ class Snat(Model):
     )
 
 
-class BridgeOptions(Model):
+class BridgeOptions(NetworkOptions):
     """Options of driver bridge."""
 
     bridge: InterfaceName | None = Field(
@@ -106,6 +106,10 @@ class BridgeOptions(Model):
         default=None, description="Transmit queue length in packets."
     )
 
+    def gateway(self, version: int) -> Gateway:
+        mode = self.gateway_mode.ipv4 if version == 4 else self.gateway_mode.ipv6
+        return "never" if mode == "isolated" else "first"
+
 
 def bridge_name(network: NetworkView) -> str:
     """The interface of a network."""
@@ -122,7 +126,11 @@ class BridgeDriver:
     name: ClassVar[str] = "bridge"
     summary: ClassVar[str] = "a Linux bridge a network, a veth pair an endpoint, NAT to the outside"
     capabilities: ClassVar[frozenset[str]] = frozenset({"link:bridge", "link:veth", "nft"})
-    Options: ClassVar[type[BaseModel]] = BridgeOptions
+    Options: ClassVar[type[NetworkOptions]] = BridgeOptions
+    EndpointOptions: ClassVar[type[EndpointOptions]] = EndpointOptions
+
+    def requires(self, network: NetworkView) -> frozenset[str]:
+        return self.capabilities
 
     def host_interface(self, network: NetworkView) -> str | None:
         return bridge_name(network)
@@ -214,11 +222,11 @@ class BridgeDriver:
                 key = sysctl_key("", path.replace("IFNAME", name))
                 yield Sysctl(key=key, origin=origin, value=value, dev=name)
             if network.ipv6 and any(s.gateway is not None for s in network.subnets if s.cidr.version == 6):
-                yield _address("", name, IPV6_LINK_LOCAL, origin)
+                yield plug_address("", name, IPV6_LINK_LOCAL, origin)
             for subnet in network.subnets:
                 if subnet.gateway is not None:
                     at = replace(subnet.origin, driver=self.name)
-                    yield _address("", name, f"{subnet.gateway}/{subnet.cidr.prefixlen}", at)
+                    yield plug_address("", name, f"{subnet.gateway}/{subnet.cidr.prefixlen}", at)
 
     @staticmethod
     def _interface_sysctls(network: NetworkView) -> Iterable[tuple[str, str]]:
@@ -294,26 +302,7 @@ class BridgeDriver:
             addr_gen="none",
             maker=host_end,
         )
-        for address in (*endpoint.addresses, *endpoint.link_local):
-            yield _address(netns, dev, str(address), origin)
-        if not network.ipv6:
-            yield _sysctl(netns, dev, f"net/ipv6/conf/{dev}/disable_ipv6", "1", origin)
-        for name, value in sorted(endpoint.sysctls.items()):
-            family, _, item = name.partition("/")
-            place = f"neigh/{dev}/{item.removeprefix('neigh/')}" if item.startswith("neigh/") else f"conf/{dev}/{item}"
-            yield _sysctl(netns, dev, f"net/{family}/{place}", value, origin)
-        for hop, default in ((endpoint.gateway4, "0.0.0.0/0"), (endpoint.gateway6, "::/0")):
-            if hop is not None:
-                yield Route(key=route_key(netns, default), origin=origin, to=default, dev=dev, via=str(hop))
-        for route in endpoint.routes:
-            yield Route(
-                key=route_key(netns, str(route.to), route.metric),
-                origin=replace(route.origin, driver=self.name),
-                to=str(route.to),
-                metric=route.metric,
-                dev=dev,
-                via=str(route.via) if route.via is not None else None,
-            )
+        yield from render_plug(endpoint, origin, ipv6=network.ipv6)
 
 
 def _bridge_spec(options: BridgeOptions) -> Bridge | None:
@@ -340,17 +329,6 @@ def _interface_of(network: NetworkView) -> str | None:
     from reconciler.drivers.registry import drivers
 
     return drivers()[network.driver].host_interface(network)
-
-
-def _address(netns: str, dev: str, address: str, origin: Origin) -> Address:
-    """IPv6 addresses are ours by decision, so nobody waits for duplicate address detection."""
-    nodad = True if ":" in address else None
-    return Address(key=address_key(netns, dev, address), origin=origin, dev=dev, address=address, nodad=nodad)
-
-
-def _sysctl(netns: str, dev: str, path: str, value: str, origin: Origin) -> Sysctl:
-    key: Key = sysctl_key(netns, path)
-    return Sysctl(key=key, origin=origin, value=value, dev=dev)
 
 
 DRIVER = BridgeDriver()

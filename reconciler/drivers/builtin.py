@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from pydantic import BaseModel
-
 from reconciler.errors import Problem
-from reconciler.manifest.model import Model
 from reconciler.resources.resource import Resource
+from reconciler.topology.options import EndpointOptions, NetworkOptions
 from reconciler.topology.view import NetworkView, NodeFacts, Topology
 
 
-class NoOptions(Model):
+class NoOptions(NetworkOptions):
     """None: a Network document cannot name this driver. `spec.stack` of a Sandbox asks for what it does."""
 
 
@@ -24,7 +22,8 @@ class StackDriver:
     summary: ClassVar[str] = ""
     stack: ClassVar[str] = ""  # what to write in Sandbox.spec.stack
     capabilities: ClassVar[frozenset[str]] = frozenset()
-    Options: ClassVar[type[BaseModel]] = NoOptions
+    Options: ClassVar[type[NetworkOptions]] = NoOptions
+    EndpointOptions: ClassVar[type[EndpointOptions]] = EndpointOptions
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         if not network.sandboxes:  # none but the networks that exist by themselves have any
@@ -36,6 +35,9 @@ class StackDriver:
 
     def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
         return ()  # the stack itself is the sandbox's (drivers/stack.py); nothing is plugged into it
+
+    def requires(self, network: NetworkView) -> frozenset[str]:
+        return self.capabilities
 
     def host_interface(self, network: NetworkView) -> str | None:
         return None

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from reconciler.drivers import registry as drivers
+from reconciler.engine import render as rendering
 from reconciler.engine.describe import describe, explanation
 from reconciler.engine.doctor import examine, require_capabilities, require_kernel
 from reconciler.engine.execute import Execution, Progress
@@ -130,12 +131,12 @@ class NetworkController:
         seconds["load"] = perf_counter() - clock
         clock = perf_counter()
         resolved = resolve(manifests.documents, node=node, lock=lock, facts=facts, locked=options.locked)
-        problems = tuple(drivers.check(resolved.topology))
+        problems = tuple(rendering.check(resolved.topology))
         if problems:
             raise ManifestError(problems)
         seconds["resolve"] = perf_counter() - clock
         clock = perf_counter()
-        desired = drivers.render(resolved.topology, facts)
+        desired = rendering.render(resolved.topology, facts)
         seconds["render"] = perf_counter() - clock
         return self._validated(resolved, desired, lock, lock_path, manifests)
 

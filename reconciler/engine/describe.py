@@ -32,12 +32,13 @@ def describe(planned: Planned, owner: str) -> Status:
             else:
                 rows.append(StatusRow("Endpoint", name, State.REMOTE, (), facts, endpoint.origin))
     rows += [_row("Sandbox", s.name, s.origin, findings, _sandbox_facts(s)) for s in topology.sandboxes]
+    rows += [_row(other.kind, other.name, other.origin, findings, {}) for other in topology.others]
     order = {"Network": 0, "Sandbox": 1, "Endpoint": 2}
     surplus = tuple(op.key for op in planned.plan.ops() if op.action is Action.DELETE and not op.origin.document)
     return Status(
         owner=owner,
         node=topology.node,
-        rows=tuple(sorted(rows, key=lambda row: (order[row.kind], row.name))),
+        rows=tuple(sorted(rows, key=lambda row: (order.get(row.kind, len(order)), row.kind, row.name))),
         surplus=surplus,
         warnings=planned.plan.warnings,
         partial=planned.observation.partial,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Check
-from reconciler.errors import CnmError, Problem, UnsupportedError
+from reconciler.errors import CnmError, Origin, Problem, UnsupportedError
+from reconciler.features.registry import features
 from reconciler.host.capability import link_kind
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
@@ -60,12 +61,19 @@ def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:
             {f"Network/{network.name}", *(f"Endpoint/{network.name}/{e.name}" for e in network.local)}
         ):
             continue
-        for capability in sorted(drivers()[network.driver].capabilities):
+        for capability in sorted(drivers()[network.driver].requires(network)):
             lacking = missing(host, capability)
             if lacking:
                 remedy = _REMEDIES.get(capability.partition(":")[0], "")
                 text = f"network {network.name} (driver {network.driver}) needs {capability}: {lacking}"
                 problems.append(Problem(network.origin, text, remedy))
+    for feature in features().values():
+        for capability in sorted(feature.requires(topology)) if making else ():
+            lacking = missing(host, capability)
+            if lacking:
+                remedy = _REMEDIES.get(capability.partition(":")[0], "")
+                text = f"{feature.name} needs {capability}: {lacking}"
+                problems.append(Problem(Origin(document=feature.name), text, remedy))
     if problems:
         raise UnsupportedError(problems)
 

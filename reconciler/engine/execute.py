@@ -12,8 +12,6 @@ from reconciler.resources.registry import actuators
 
 Progress = Callable[[Op, Outcome], None]
 
-_MARKED_BY_LINK = frozenset(("address", "route", "neighbour"))
-
 
 class Execution:
     """The state of one run. :meth:`run` may be called once."""
@@ -61,12 +59,13 @@ class Execution:
         self._host.inventory.save()
 
     def _unproven(self, op: Op) -> bool:
-        kind, netns, _name = op.key
-        if kind != "link" and kind not in _MARKED_BY_LINK:
+        """A mark proves something in our own namespaces only, and on an address only together with its interface's."""
+        marked, netns = type(op.resource).marked, op.key.netns
+        if not marked:
             return False
-        if netns and netns not in self._host.inventory.netns:
+        if marked == "inventory" or (netns and netns not in self._host.inventory.netns):
             return True
-        if kind == "link":
+        if marked == "itself":
             return False
         namespace = self._host.netns(netns) if netns in self._host.open_namespaces() else None
         dev = getattr(op.resource, "dev", None)

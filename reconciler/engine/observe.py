@@ -8,13 +8,15 @@ from ipaddress import ip_address
 
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
+from reconciler.netlink.address import RTM_GETADDR, decode_address, dump_addresses
+from reconciler.netlink.mark import owner_of
 from reconciler.netlink.route import RTM_GETROUTE, RTPROT_RA, RawRoute, decode_route, dump_routes
 from reconciler.planner.plan import Observation
 from reconciler.resources.actuator import Scope
 from reconciler.resources.netns import Netns
 from reconciler.resources.registry import actuators
 from reconciler.resources.resource import Key, Observed, Resource
-from reconciler.topology.view import HostRoute, NodeFacts
+from reconciler.topology.view import HostLink, HostRoute, NodeFacts
 
 RESOLV_CONF = "/etc/resolv.conf"
 _FIRST = ("netns", "link")  # namespaces are opened, then interfaces give names to indices; all else builds on both
@@ -78,6 +80,20 @@ def read_facts(host: Host, node: str) -> NodeFacts:
             and names.get(route.ifindex) != "lo"
         ),
         nameservers=_nameservers(),
+        links=_links(host),
+    )
+
+
+def _links(host: Host) -> tuple[HostLink, ...]:
+    """The host's interfaces but loopback and ours, by name."""
+    addresses: dict[int, list[str]] = {}
+    for raw in host.root.rtnl.dump(RTM_GETADDR, dump_addresses(), decode_address):
+        if not raw.address.startswith("fe80:"):
+            addresses.setdefault(raw.ifindex, []).append(f"{raw.address}/{raw.prefix}")
+    return tuple(
+        HostLink(link.name, link.kind, link.mtu, tuple(sorted(addresses.get(link.ifindex, ()))))
+        for link in sorted(host.root.links, key=lambda link: link.name)
+        if link.name != "lo" and not owner_of(link.altnames)[0]
     )
 
 

@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """``options`` is the validated driver Options of a Network, else None. ``positions`` maps a path in the
+    """``options`` are the validated driver options of a Network or Endpoint, else None. ``positions`` maps a path in the
     document (as written: camelCase keys, list indices) to (line, column), both from 1. ``patched`` maps the path
     of what a Patch put there to the operation in the Patch, which may stand in another file."""
 

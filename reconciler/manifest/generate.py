@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel
-
+from reconciler.manifest.options import Options
 from reconciler.manifest.reference import reference
 from reconciler.manifest.schema import render_schema, schemas
 
 
-def generated(options: Mapping[str, type[BaseModel]]) -> dict[str, str]:
+def generated(options: Options) -> dict[str, str]:
     """Path in the repository to the text that belongs there."""
     found = {f"schemas/{name}": render_schema(schema) for name, schema in schemas(options).items()}
     return found | {"docs/manifest.md": reference(options)}

@@ -13,9 +13,11 @@ from reconciler.errors import ManifestError, Origin, Problem
 from reconciler.manifest.complaint import Complaint, complaints, show
 from reconciler.manifest.document import Document, Path, place_of
 from reconciler.manifest.kinds import kinds
+from reconciler.manifest.kinds.endpoint import Endpoint
 from reconciler.manifest.kinds.network import Network
 from reconciler.manifest.kinds.patch import Patch
 from reconciler.manifest.model import API_VERSION
+from reconciler.manifest.options import Options
 from reconciler.manifest.patch import Identity, applies, apply, targets, written_path
 from reconciler.manifest.reader import RawDocument, read_stream
 from reconciler.manifest.source import find
@@ -49,12 +51,12 @@ class _Draft:
 def load(
     sources: Sequence[str],
     *,
-    options: Mapping[str, type[BaseModel]],
+    options: Options,
     node: str = "",
     environment: str | None = None,
     stdin: IO[bytes] | None = None,
 ) -> Manifests:
-    """Read, patch and validate. ``options`` are the drivers' option models by driver name.
+    """Read, patch and validate. ``options`` are the drivers' option models.
 
     Raises ManifestError with all problems of all files.
     """
@@ -72,7 +74,14 @@ def load(
             raise ManifestError([*problems, Problem(Origin(source.file), message)])
     _patch(drafts, node, environment, problems)
     _refuse_duplicates(drafts, problems)
-    documents = [document for draft in drafts if (document := _validate(draft, options, problems)) is not None]
+    documents = []
+    chosen: dict[str, str] = {}  # network -> driver, which decides what its endpoints' options may be
+    for draft in sorted(drafts, key=lambda draft: draft.kind == "Endpoint"):
+        document = _validate(draft, options, chosen, problems)
+        if document is not None:
+            documents.append(document)
+            if isinstance(document.model, Network):
+                chosen[document.name] = document.model.spec.driver
     if problems:
         raise ManifestError(problems)
     kept = [document for document in documents if not isinstance(document.model, Patch)]
@@ -182,7 +191,7 @@ def _at(draft: _Draft, *path: str | int) -> Origin:
     return place_of(path, draft.origin, draft.positions, draft.patched)
 
 
-def _validate(draft: _Draft, options: Mapping[str, type[BaseModel]], problems: list[Problem]) -> Document | None:
+def _validate(draft: _Draft, options: Options, drivers: Mapping[str, str], problems: list[Problem]) -> Document | None:
     told = {problem.origin for problem in problems if problem.origin.file == draft.origin.file}
 
     def report(found: Iterable[Complaint], *before: str) -> None:
@@ -199,16 +208,21 @@ def _validate(draft: _Draft, options: Mapping[str, type[BaseModel]], problems: l
     except ValidationError as error:
         report(complaints(error, kinds()[draft.kind], draft.data))
         return None
-    chosen = None
+    kind: type[BaseModel] | None = None
     if isinstance(model, Network):
         if model.spec.driver not in options:
             message = f"there is no driver {show(model.spec.driver)}"
             report([Complaint(("spec", "driver"), message, meant(model.spec.driver, options))])
             return None
-        driver = options[model.spec.driver]
+        kind = options[model.spec.driver].network
+    elif isinstance(model, Endpoint) and model.spec.network in drivers:
+        kind = options[drivers[model.spec.network]].endpoint
+    chosen = None
+    if kind is not None:
+        written = model.spec.options  # type: ignore[attr-defined]  # a Network or an Endpoint
         try:
-            chosen = driver.model_validate(model.spec.options)
+            chosen = kind.model_validate(written)
         except ValidationError as error:
-            report(complaints(error, driver, model.spec.options), "spec", "options")
+            report(complaints(error, kind, written), "spec", "options")
             return None
     return Document(model=model, origin=draft.origin, positions=draft.positions, options=chosen, patched=draft.patched)

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from reconciler.manifest.kinds import kind_modules
+from reconciler.manifest.options import Options
 from reconciler.manifest.reader import MAX_DEPTH, MAX_NODES
 from reconciler.manifest.schema import Definitions, Schema, definitions
 from reconciler.manifest.source import MAX_DEPTH as MAX_FOLDERS
@@ -50,8 +49,8 @@ folder that was named; links that leave it, FIFOs, sockets and devices are error
 _NO_DEFAULT = "–"
 
 
-def reference(options: Mapping[str, type[BaseModel]]) -> str:
-    """The text of docs/manifest.md. ``options`` maps a driver's name to its Options model."""
+def reference(options: Options) -> str:
+    """The text of docs/manifest.md."""
     known = definitions(options)
     documents = [known.models[name] for name in known.kinds.values()]
     parts = [_INTRODUCTION + _LIMITS, _contents(known)]
@@ -61,10 +60,13 @@ def reference(options: Mapping[str, type[BaseModel]]) -> str:
         own = {key: field for key, field in document["properties"].items() if key not in ("kind", *shared)}
         parts += [f"## {kind}\n", f"{document['description']}\n", f"```yaml\n{module.EXAMPLE}```\n"]
         parts += _section(kind, "", {**document, "properties": own}, known)
-    for driver, model in known.drivers.items():
+    for driver, (network, endpoint) in known.drivers.items():
         title = f"Driver {driver}"
-        parts += [f"## {title}\n", f"{known.models[model]['description']}\n"]
-        parts += _section(title, "spec.options", known.models[model], known)
+        parts += [f"## {title}\n", f"{known.models[network]['description']}\n"]
+        parts += _section(title, "spec.options", known.models[network], known)
+        if known.models[endpoint].get("properties"):
+            parts += [f"### {title}: its endpoints\n", f"{known.models[endpoint]['description']}\n"]
+            parts += _section(title, "Endpoint spec.options", known.models[endpoint], known)
     return "\n".join(parts)
 
 

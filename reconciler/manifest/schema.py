@@ -6,7 +6,7 @@ They accept what the loader accepts in shape. References, address arithmetic and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from reconciler.manifest.kinds import kinds
+from reconciler.manifest.kinds.endpoint import EndpointSpec
 from reconciler.manifest.kinds.network import NetworkSpec
+from reconciler.manifest.options import Options
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ALL_KINDS = "cnm.json"
@@ -31,17 +33,18 @@ class _Generate(GenerateJsonSchema):
 @dataclass(frozen=True, slots=True)
 class Definitions:
     """``models`` are the schemas of all models by name. ``kinds`` and ``drivers`` say which name is whose:
-    kind -> its document, driver -> its options."""
+    kind -> its document, driver -> its options of networks, and of endpoints."""
 
     models: Mapping[str, Schema]
     kinds: Mapping[str, str]
-    drivers: Mapping[str, str]
+    drivers: Mapping[str, tuple[str, str]]
 
 
-def definitions(options: Mapping[str, type[BaseModel]]) -> Definitions:
-    """All models of the manifests. ``options`` maps a driver's name to its Options model."""
+def definitions(options: Options) -> Definitions:
+    """All models of the manifests."""
     documents = kinds()
-    roots: set[type[BaseModel]] = {*documents.values(), *options.values(), NetworkSpec}
+    roots: set[type[BaseModel]] = {*documents.values(), NetworkSpec, EndpointSpec}
+    roots.update(model for models in options.values() for model in models)
     # sorted, because the order decides which of two models of one name gets the longer one
     ordered = sorted(roots, key=lambda model: (model.__module__, model.__qualname__))
     refs, schema = models_json_schema([(model, "validation") for model in ordered], schema_generator=_Generate)
@@ -49,8 +52,9 @@ def definitions(options: Mapping[str, type[BaseModel]]) -> Definitions:
     models: dict[str, Schema] = schema["$defs"]
     for model in models.values():
         _tidy(model)
-    drivers = {driver: names[options[driver]] for driver in sorted(options)}
-    _bind_options(models[names[NetworkSpec]], drivers)
+    drivers = {driver: (names[options[driver].network], names[options[driver].endpoint]) for driver in sorted(options)}
+    _bind_options(models[names[NetworkSpec]], {driver: network for driver, (network, _) in drivers.items()})
+    _offer_options(models[names[EndpointSpec]], sorted({endpoint for _, endpoint in drivers.values()}))
     return Definitions(models, {kind: names[model] for kind, model in documents.items()}, drivers)
 
 
@@ -79,7 +83,17 @@ def _bind_options(spec: Schema, drivers: Mapping[str, str]) -> None:
     ]
 
 
-def schemas(options: Mapping[str, type[BaseModel]]) -> dict[str, Schema]:
+def _offer_options(spec: Schema, endpoints: Sequence[str]) -> None:
+    """Which driver's options an endpoint has is said in another document: those of any driver will do here."""
+    if endpoints:
+        field = spec["properties"]["options"]
+        spec["properties"]["options"] = {
+            "anyOf": [{"$ref": _REF + model} for model in endpoints],
+            **{name: field[name] for name in ("description", "default")},
+        }
+
+
+def schemas(options: Options) -> dict[str, Schema]:
     """File name to schema: one a kind (``network.json``), and ``cnm.json`` for documents of any kind."""
     known = definitions(options)
     found = {}

@@ -12,7 +12,7 @@ from reconciler.planner.reason import difference
 from reconciler.resources.data import from_data, key_from_data, origin_from_data, origin_to_data, to_data
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Impact, Key, Observed
-from reconciler.topology.view import HostRoute, NodeFacts
+from reconciler.topology.view import HostLink, HostRoute, NodeFacts
 
 PLAN, SNAPSHOT = "cnm-plan", "cnm-snapshot"
 
@@ -243,11 +243,17 @@ def snapshot_from_data(data: Any) -> Observation:
         resource = from_data(item)
         before = from_data({"key": item["key"], "spec": was}) if was is not None else None
         items[resource.key] = Observed(resource, owner, before)
-    names = {"name", "owner", "kernel", "capabilities", "ra_links", "uplink_mtu", "routes", "nameservers"}
+    names = {"name", "owner", "kernel", "capabilities", "ra_links", "uplink_mtu", "routes", "nameservers", "links"}
     facts = _Reader.mapping(document["facts"], names, "facts")
     if type(facts["uplink_mtu"]) is not int:
         raise ValueError("facts: uplink_mtu is a number")
     routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
+    links = [
+        _Reader.mapping(link, {"name", "type", "mtu", "addresses"}, "link")
+        for link in _Reader.listing(facts["links"], "links")
+    ]
+    if any(type(link["mtu"]) is not int for link in links):
+        raise ValueError("facts: the mtu of a link is a number")
     texts = {
         name: tuple(text(i, name) for i in _Reader.listing(facts[name], name))
         for name in ("ra_links", "nameservers", "capabilities")
@@ -263,6 +269,15 @@ def snapshot_from_data(data: Any) -> Observation:
             uplink_mtu=facts["uplink_mtu"],
             routes=tuple(HostRoute(text(route["to"], "to"), text(route["dev"], "dev")) for route in routes),
             nameservers=texts["nameservers"],
+            links=tuple(
+                HostLink(
+                    text(link["name"], "name"),
+                    text(link["type"], "type"),
+                    link["mtu"],
+                    tuple(text(item, "address") for item in _Reader.listing(link["addresses"], "addresses")),
+                )
+                for link in links
+            ),
         ),
         partial=tuple(text(item, "partial") for item in _Reader.listing(document["partial"], "partial")),
     )

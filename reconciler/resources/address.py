@@ -35,6 +35,7 @@ class Address(Resource):
 
     kind: ClassVar[str] = "address"
     batch: ClassVar[str] = "address"
+    marked: ClassVar[str] = "link"
     follows: ClassVar[tuple[str, ...]] = ("sysctl",)
     fixed: ClassVar[Mapping[str, str]] = {"nodad": "the kernel takes this flag only when the address is added"}
 

@@ -63,6 +63,7 @@ class Link(Resource):
 
     kind: ClassVar[str] = "link"
     batch: ClassVar[str] = "link"
+    marked: ClassVar[str] = "itself"
     fixed: ClassVar[Mapping[str, str]] = {
         "type": "an interface cannot change its kind",
         "peer": "the ends of a veth pair cannot be exchanged",

@@ -30,6 +30,7 @@ class Neighbour(Resource):
 
     kind: ClassVar[str] = "neighbour"
     batch: ClassVar[str] = "neighbour"
+    marked: ClassVar[str] = "link"
     follows: ClassVar[tuple[str, ...]] = ("address", "sysctl")
 
     dev: str

@@ -102,6 +102,7 @@ class Resource:
     setting: ClassVar[bool] = False  # a value on something that always stands (sysctl): set and put back, never made
     follows: ClassVar[tuple[str, ...]] = ()  # kinds that go first where they share this one's group()
     guard: ClassVar[bool] = False  # a filter: in force before what it guards comes, gone only after that
+    marked: ClassVar[str] = ""  # how it is known as ours: "itself" | "link" | "inventory" | ""
     fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
     flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose in-place change interrupts traffic briefly
 

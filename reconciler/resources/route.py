@@ -41,6 +41,7 @@ class Route(Resource):
 
     kind: ClassVar[str] = "route"
     batch: ClassVar[str] = "route"
+    marked: ClassVar[str] = "link"
     follows: ClassVar[tuple[str, ...]] = ("address", "sysctl", "neighbour")
 
     to: str

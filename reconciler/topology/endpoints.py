@@ -288,6 +288,7 @@ def _view(
         aliases=tuple(spec.aliases),
         labels=dict(document.model.metadata.labels),
         local=sandbox.node == here,
+        options=document.options,
         origin=document.origin,
     )
 

@@ -13,12 +13,12 @@ from reconciler.manifest.kinds.network import Subnet as SubnetModel
 from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
 from reconciler.topology.allocate import default_gateway, free_subnet, reserved
+from reconciler.topology.options import NetworkOptions
 from reconciler.topology.view import NetworkView, NodeFacts, Subnet, SubnetView
 
 if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
 
-DEFAULT_MTU = 1500
 IPV6_MIN_MTU = 1280  # RFC 8200, 5
 
 
@@ -31,9 +31,9 @@ def resolve_networks(
     for document in documents:
         model = document.model
         assert isinstance(model, Network)
-        isolated = _isolated(document)
+        options: NetworkOptions = document.options
         subnets = [
-            _subnet(document, number, subnet, isolated, problems)
+            _subnet(document, number, subnet, options, problems)
             for number, subnet in enumerate(
                 model.spec.subnets or [SubnetModel(cidr=ip_network(c)) for c in chosen.get(document.name, ())]
             )
@@ -43,7 +43,7 @@ def resolve_networks(
             driver=model.spec.driver,
             options=document.options,
             subnets=tuple(subnets),
-            mtu=model.spec.mtu or min(DEFAULT_MTU, facts.uplink_mtu),
+            mtu=model.spec.mtu or options.default_mtu(facts),
             internal=model.spec.internal,
             labels=dict(model.metadata.labels),
             endpoints=(),
@@ -58,14 +58,6 @@ def resolve_networks(
             )
     _overlaps(documents, views, problems)
     return _allowing(documents, views, problems), chosen
-
-
-def _isolated(document: Document) -> frozenset[int]:
-    """IP versions for which the driver's options want no gateway address."""
-    mode = getattr(document.options, "gateway_mode", None)
-    if mode is None:
-        return frozenset()
-    return frozenset(version for version, value in ((4, mode.ipv4), (6, mode.ipv6)) if value == "isolated")
 
 
 def _automatic(
@@ -101,7 +93,7 @@ def _automatic(
 
 
 def _subnet(
-    document: Document, number: int, model: SubnetModel, isolated: frozenset[int], problems: Problems
+    document: Document, number: int, model: SubnetModel, options: NetworkOptions, problems: Problems
 ) -> SubnetView:
     cidr = model.cidr
     here = ("spec", "subnets", number)
@@ -122,12 +114,14 @@ def _subnet(
                 f"{name}: {address} is outside subnet {cidr}",
                 f"write an address of {cidr}",
             )
-    gateway = model.gateway
+    gateway, wanted = model.gateway, options.gateway(cidr.version)
     at = document.at(*here, "gateway")
-    if gateway is None:
+    if gateway is None and wanted == "first":
         gateway = default_gateway(cidr, model.auxiliary.values())
-        if gateway is None and cidr.version not in isolated:
+        if gateway is None:
             problems.add(at, f"no address of {cidr} is left for its gateway", "write a wider subnet")
+    elif gateway is None:
+        pass
     elif gateway not in cidr:
         problems.add(at, f"gateway {gateway} is outside subnet {cidr}", f"write an address of {cidr}")
     elif int(gateway) in reserved(cidr):
@@ -136,7 +130,7 @@ def _subnet(
         problems.add(
             at, f"gateway {gateway} is an auxiliary address as well", "an address can be kept for one thing only"
         )
-    if cidr.version in isolated:
+    if wanted == "never":
         gateway = None
     return SubnetView(cidr, gateway, span, dict(model.auxiliary), document.at(*here, "cidr"))
 

@@ -38,9 +38,12 @@ def resolve(
     """Raises ManifestError with all that is wrong, PlanError when ``locked`` and an address would have to be chosen."""
     problems = Problems()
     by_kind: dict[str, list[Document]] = {"Node": [], "Network": [], "Sandbox": [], "Endpoint": []}
+    others: list[Document] = []
     for document in sorted(documents, key=lambda document: (document.kind, document.name, document.origin)):
         if document.kind in by_kind:
             by_kind[document.kind].append(document)
+        else:
+            others.append(document)
     nodes, here = resolve_nodes(by_kind["Node"], node, problems)
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
     networks, subnets = resolve_networks(by_kind["Network"], lock, facts, problems)
@@ -64,7 +67,7 @@ def resolve(
     ]
     local = tuple(sorted((s for s in sandboxes.values() if s.node == here), key=lambda s: s.name))
     views += _builtin(local)
-    topology = Topology(here, nodes, tuple(sorted(views, key=lambda view: view.name)), local)
+    topology = Topology(here, nodes, tuple(sorted(views, key=lambda view: view.name)), local, tuple(others))
     return Resolved(topology, new, tuple(_host_clashes(views, facts)))
 
 

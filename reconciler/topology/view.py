@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Any
 
 from reconciler.errors import Origin
+from reconciler.manifest.document import Document
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -82,6 +83,7 @@ class EndpointView:
     labels: Mapping[str, str]
     local: bool
     origin: Origin
+    options: Any = None  # the validated EndpointOptions of its network's driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,11 @@ class Topology:
     nodes: tuple[NodeView, ...]
     networks: tuple[NetworkView, ...]
     sandboxes: tuple[SandboxView, ...]  # those on this node
+    others: tuple[Document, ...] = ()  # documents of the kinds that features own
+
+    def documents(self, kind: str) -> tuple[Document, ...]:
+        """The documents of a kind that is a feature's own, by name."""
+        return tuple(document for document in self.others if document.kind == kind)
 
     def network(self, name: str) -> NetworkView:
         return next(network for network in self.networks if network.name == name)
@@ -147,6 +154,17 @@ class HostRoute:
 
     to: str
     dev: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostLink:
+    """An interface of the host that is not ours. ``type`` is the kernel's kind, "" for hardware; ``addresses`` are
+    its global ones, with prefix length."""
+
+    name: str
+    type: str
+    mtu: int
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +183,4 @@ class NodeFacts:
     uplink_mtu: int = 1500
     routes: tuple[HostRoute, ...] = ()
     nameservers: tuple[str, ...] = ()
+    links: tuple[HostLink, ...] = ()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -20,10 +20,10 @@ CASES = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_is_refused_in_these_words(case: Path) -> None:
-    start = perf_counter()
+    start = process_time()
     with pytest.raises(ManifestError) as caught:
         load([str(case)], options=registry.options(), node="here")
-    assert perf_counter() - start < 1
+    assert process_time() - start < 1
     assert f"{caught.value}\n" == case.with_suffix(".txt").read_text()
 
 

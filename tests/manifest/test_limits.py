@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -45,9 +45,9 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_ends_within_a_second(name: str, refused: Refused) -> None:
     text, expected = TEXTS[name]
-    start = perf_counter()
+    start = process_time()
     problems = refused(text)
-    assert perf_counter() - start < 1
+    assert process_time() - start < 1
     assert any(expected in problem.message for problem in problems)
     assert len(problems) <= 102
     assert all(len(str(problem)) < 1000 for problem in problems)
@@ -83,9 +83,9 @@ def test_the_depth_that_is_allowed_is_allowed() -> None:
     ids=["keys", "entries", "subnets", "options"],
 )
 def test_thousands_of_mistakes_are_cut_short(spec: str, refused: Refused) -> None:
-    start = perf_counter()
+    start = process_time()
     problems = refused(HEAD.format(kind="Network") + spec)
-    assert perf_counter() - start < 3
+    assert process_time() - start < 3
     assert len(problems) == 101
     assert any("others are not shown" in problem.message for problem in problems)
 
@@ -118,7 +118,7 @@ def test_ten_thousand_documents_take_little_time(read: Load) -> None:
         f"spec:\n  network: web\n  sandbox: s{n}\n  addresses: [10.1.{n >> 8}.{n & 255}]\n"
         for n in range(10_000)
     )
-    start = perf_counter()
+    start = process_time()
     manifests = read(text)
     assert len(manifests.documents) == 10_000
-    assert perf_counter() - start < (4 if reader.FAST else 15)
+    assert process_time() - start < (4 if reader.FAST else 15)

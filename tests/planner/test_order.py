@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
-from time import perf_counter
+from time import process_time
 
 from reconciler.planner.file import plan_to_data
 from reconciler.planner.plan import Plan
@@ -128,9 +128,9 @@ def test_large_plans_grow_in_proportion() -> None:
 
 
 def _timed(world: list[Resource]) -> float:
-    clock = perf_counter()
+    clock = process_time()
     made = plan(world, seen())
-    taken = perf_counter() - clock
+    taken = process_time() - clock
     assert len(list(made.ops())) == len(world)
     assert len(made.stages) == 4
     return taken

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from reconciler.drivers.bridge import BridgeOptions
-from reconciler.drivers.registry import render
+from reconciler.engine.render import render
 from reconciler.errors import Origin
 from reconciler.manifest.document import Document
 from reconciler.manifest.load import kinds

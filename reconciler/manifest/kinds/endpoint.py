@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -50,6 +50,7 @@ class EndpointSpec(Model):
         default={},
         description="Sysctls of this interface with IFNAME in the interface's place, like net.ipv4.conf.IFNAME.rp_filter: 0.",
     )
+    options: dict[str, Any] = Field(default={}, description="Options of the network's driver for one endpoint.")
 
 
 class Endpoint(DocumentModel):
