@@ -5,6 +5,7 @@
     CnmError
     ├── ManifestError      bad input: every problem of the run, each with file, line, column, hint
     ├── UsageError         the command line or the call itself is wrong
+    │   └── CommandError       a command to be run in a sandbox cannot be started
     ├── PlanError          the input is fine, but no plan can be made of it
     │   ├── ConflictError      something that is not ours stands where ours should be
     │   ├── CycleError         resources that wait for each other
@@ -79,6 +80,14 @@ class ManifestError(CnmError):
 
 class UsageError(CnmError):
     """A call or command line that makes no sense; nothing was read or touched."""
+
+
+class CommandError(UsageError):
+    """A command to be run in a sandbox cannot be started; ``exit_status`` is what shells say then."""
+
+    def __init__(self, text: str, exit_status: int) -> None:
+        self.exit_status = exit_status  # type: ignore[misc]  # of this error, not of its class
+        super().__init__(text)
 
 
 class PlanError(CnmError):

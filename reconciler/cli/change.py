@@ -18,20 +18,18 @@ if TYPE_CHECKING:
     from reconciler.planner.plan import Plan
 
 CHANGES, CONFLICT, FAILED = 2, 6, 4
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Show the plan, change nothing.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write it to a file (mode 0600).", show_default=False)
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write it to a file (mode 0600).", show_default=False),
 ]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Markdown, for a review comment.")]
+Markdown = Annotated[bool, typer.Option("--markdown", metavar="", help="Markdown, for a review comment.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(plan)
-    app.command()(apply)
-    app.command()(destroy)
-    app.command()(diff)
-    app.command()(adopt)
+    for verb in (plan, diff, apply, adopt, destroy):
+        app.command(rich_help_panel="Plan and change")(verb)
 
 
 def plan(
@@ -53,7 +51,10 @@ def plan(
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Show what apply would change. Exit status 0: nothing, 2: something, 6: a conflict."""
+    """Show what apply would change.
+
+    Touches nothing. Exit status 0: nothing, 2: something, 6: a conflict. `-o` saves the plan for `cnm apply FILE`.
+    """
     names = o.sources(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         planned = controller.plan(
@@ -72,21 +73,27 @@ def diff(
     owner: o.Owner = "cnm",
     target: o.Targets = None,
     exclude: o.Excludes = None,
+    allow_empty: o.AllowEmpty = False,
+    locked: o.Locked = False,
     observed: o.Snapshot = None,
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """The plan in short: a line a resource, a line a field."""
+    """The plan in short: a line a resource and field.
+
+    Exit status 0: nothing, 2: something, 6: a conflict.
+    """
     from reconciler.cli.console import output
-    from reconciler.review.terminal import show_diff, show_problems
+    from reconciler.review.terminal import show_diff, show_pending, show_problems
 
     names = o.sources(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
-        options = o.plan_options(target, exclude, allow_empty=True, snapshot=observed)
+        options = o.plan_options(target, exclude, allow_empty=allow_empty, locked=locked, snapshot=observed)
         planned = controller.plan(names, stdin=o.stdin(names), options=options)
     console = output()
     show_diff(console, planned.plan)
     show_problems(console, planned.plan.conflicts, "conflict")
+    show_pending(console, planned.plan.pending)
     return _status(planned.plan)
 
 
@@ -108,12 +115,21 @@ def apply(
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Make the host as the manifests (or a saved plan.json) say, and verify that it is."""
-    names = o.sources(manifests)
+    """Make this host as the manifests say, and verify.
+
+    Shows the plan and asks, unless --yes. Instead of manifests it takes a plan that `cnm plan -o` saved, which is
+    refused when the host changed since; manifests named beside it must still ask for what it does.
+    """
+    from reconciler.errors import UsageError
+
+    names = list(o.sources(manifests))
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         saved = _saved_plan(names)
         if saved is not None:
-            planned = controller.read_plan(saved, [name for name in names if name != str(saved)])
+            if target or exclude or adopt or allow_empty or locked:
+                raise UsageError("a saved plan is applied whole: give --target and the like to `cnm plan`")
+            names.remove(str(saved))
+            planned = controller.read_plan(saved, names, stdin=o.stdin(names))
         else:
             planned = controller.plan(
                 names, stdin=o.stdin(names), options=o.plan_options(target, exclude, adopt, allow_empty, locked)
@@ -132,15 +148,21 @@ def destroy(
     quiet: o.Quiet = False,
     state_dir: o.StateDir = None,
 ) -> int:
-    """Remove everything of this owner from this host. Needs no manifests."""
+    """Remove everything of this owner from this host.
+
+    Needs no manifests. What somebody else made is not touched, and settings are put back as they were.
+    """
     with o.controller(owner=owner, state_dir=state_dir) as controller:
         planned = controller.plan_destroy(options=o.plan_options(target, exclude))
+        if planned.plan.empty and not (planned.plan.conflicts or json or quiet):
+            sys.stdout.write(f"There is nothing of owner {owner} to remove on this host.\n")
+            return 0
         return _carry_out(controller, planned, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet)
 
 
 def adopt(
     keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Keys as plan and show print them: link/br0.")],
-    manifests: Annotated[list[str] | None, typer.Option("--manifests", "-m", help="Files and folders.")] = None,
+    manifests: o.Named = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     node: o.Node = "",
@@ -150,7 +172,10 @@ def adopt(
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Take over objects that stand where the manifests want ours."""
+    """Take over objects that stand in our way.
+
+    They get our mark and become as the manifests want them; what cannot become so in place is made anew.
+    """
     names = o.sources(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         planned = controller.plan_adopt(names, keys, stdin=o.stdin(names))

@@ -11,12 +11,15 @@ from reconciler.cli import options as o
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(doctor)
-    app.command()(version)
+    for verb in (doctor, version):
+        app.command(rich_help_panel="This host, this program")(verb)
 
 
 def doctor(owner: o.Owner = "cnm", json: o.Json = False, state_dir: o.StateDir = None) -> int:
-    """What this host can do: each driver, what is missing, and how to get it. Exit status 1: something is."""
+    """What this host can do, and what is missing.
+
+    Each driver, which capability is missing, and how to get it. Exit status 1: something is missing.
+    """
     with o.controller(owner=owner, state_dir=state_dir) as controller:
         checks = controller.doctor()
     if json:

@@ -10,15 +10,14 @@ import typer
 
 from reconciler.cli import options as o
 
-NOT_IN_SYNC = 2
+NOT_IN_SYNC, CONFLICT = 2, 6
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(status)
-    app.command()(show)
-    app.command()(explain)
-    app.command()(graph)
-    app.command("exec", context_settings={"ignore_unknown_options": True})(run)
+    panel = "Look"
+    for verb in (status, show, explain, graph):
+        app.command(rich_help_panel=panel)(verb)
+    app.command("exec", context_settings={"ignore_unknown_options": True}, rich_help_panel=panel)(run)
 
 
 def status(
@@ -26,6 +25,7 @@ def status(
     node: o.Node = "",
     env: o.Environment = None,
     owner: o.Owner = "cnm",
+    allow_empty: o.AllowEmpty = False,
     observed: o.Snapshot = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -33,10 +33,13 @@ def status(
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """What holds of each network, sandbox and endpoint, and what does not, with the reason."""
+    """What holds of each network, sandbox and endpoint.
+
+    And what does not, with the reason. Exit status 0: all holds, 2: something does not or waits, 6: a conflict.
+    """
     names = o.sources(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
-        options = o.plan_options(snapshot=observed, allow_empty=True)
+        options = o.plan_options(snapshot=observed, allow_empty=allow_empty)
         found = controller.status(names, stdin=o.stdin(names), options=options)
     if json:
         from reconciler.review.data import status_to_data
@@ -47,16 +50,19 @@ def status(
         from reconciler.review.terminal import show_status
 
         show_status(output(), found, verbose=verbose)
+    if found.in_conflict:
+        return CONFLICT
     return 0 if found.in_sync else NOT_IN_SYNC
 
 
 def show(
     manifests: o.Sources = None,
     observed: Annotated[
-        bool, typer.Option("--observed", help="All that is on the host, ours and foreign: a snapshot.")
+        bool, typer.Option("--observed", metavar="", help="All that is on the host, ours and foreign: a snapshot.")
     ] = False,
     output_file: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a snapshot.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a snapshot (mode 0600).", show_default=False),
     ] = None,
     node: o.Node = "",
     env: o.Environment = None,
@@ -65,7 +71,10 @@ def show(
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """What this host has of ours; with --observed everything. A snapshot lets others plan without this host."""
+    """What this host has of ours, or all it has.
+
+    A snapshot (--observed -o FILE) lets others plan without this host and without root. It holds no secrets.
+    """
     names = o.sources_if_any(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         observation = controller.show(names, stdin=o.stdin(names), everything=observed or output_file is not None)
@@ -90,18 +99,22 @@ def show(
 
 def explain(
     key: Annotated[str, typer.Argument(metavar="KEY", help="A key as plan and show print it: link/@web/eth0.")],
-    manifests: Annotated[list[str] | None, typer.Option("--manifests", "-m", help="Files and folders.")] = None,
+    sources: o.Sources = None,
+    manifests: o.Named = None,
     node: o.Node = "",
     env: o.Environment = None,
     owner: o.Owner = "cnm",
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Who asks for something, what the host has, what it stands on and what stands on it."""
+    """Everything about one thing, named by its key.
+
+    Who asks for it, what the host has, what it stands on and what stands on it.
+    """
     from reconciler.cli.console import output
     from reconciler.review.terminal import show_explanation
 
-    names = o.sources(manifests)
+    names = o.sources([*(sources or ()), *(manifests or ())])
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         show_explanation(output(), controller.explain(key, names, stdin=o.stdin(names)))
     return 0
@@ -109,12 +122,12 @@ def explain(
 
 def graph(
     manifests: o.Sources = None,
-    form: Annotated[str, typer.Option("--format", "-f", help="mermaid, dot or svg.")] = "mermaid",
+    form: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="mermaid, dot or svg.")] = "mermaid",
     node: o.Node = "",
     env: o.Environment = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Networks, sandboxes and endpoints as a picture."""
+    """The manifests as a picture: Mermaid, DOT or SVG."""
     from reconciler.errors import UsageError
     from reconciler.review.graph import FORMATS
 
@@ -128,14 +141,18 @@ def graph(
 
 def run(
     sandbox: Annotated[str, typer.Argument(metavar="SANDBOX", help="Name of the sandbox.")],
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run.")],
-    manifests: Annotated[list[str] | None, typer.Option("--manifests", "-m", help="Files and folders.")] = None,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="What to run, after --.")],
+    manifests: o.Named = None,
     node: o.Node = "",
     env: o.Environment = None,
     owner: o.Owner = "cnm",
     state_dir: o.StateDir = None,
 ) -> int:
-    """Run a command inside a sandbox; its exit status is ours."""
+    """Run a command inside a sandbox.
+
+    Its exit status is ours; 127: there is no such command, 126: it cannot be run. Manifests are needed only for a
+    sandbox that is not a named namespace (path, pid, docker, container, host).
+    """
     names = o.sources_if_any(manifests)
     with o.controller(node, env, owner, state_dir) as controller:
         return controller.run_inside(sandbox, command, names)

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from reconciler import __version__
 from reconciler.cli import change, host, look, text
 
 app = typer.Typer(
     name="cnm",
-    help="Container networks, declared: plan, apply, verify.",
+    help="Container networks, declared: write manifests, read the plan, apply it, keep it so.",
+    epilog="Exit status: 0 in sync, 1 error, 2 changes pending, 3 and 4 failed, 5 stale plan or locked, 6 conflict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for family in (change, look, text, host):
     family.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"cnm {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main() -> NoReturn:
@@ -38,23 +55,31 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except PermissionError as error:
-        sys.stderr.write(f"cnm: {error.strerror}{f': {error.filename}' if error.filename else ''}; run cnm as root\n")
+        sys.stderr.write(f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; run cnm as root\n")
         sys.exit(1)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # wrong usage, told by the parser
-            context = getattr(error, "ctx", None)
-            if context is not None:
-                sys.stderr.write(f"{context.get_usage()}\n")
-            sys.stderr.write(f"cnm: {error.format_message()}\n")
+            _tell_usage(error)
             sys.exit(1)
         if isinstance(error, typer.Exit):
             sys.exit(error.exit_code)
         if os.environ.get("CNM_TRACEBACK"):
             raise
         sys.stderr.write(
-            f"cnm: unexpected {type(error).__name__}: {error}\nSet CNM_TRACEBACK=1 to see where; please report it.\n"
+            f"error: unexpected {type(error).__name__}: {error}\nSet CNM_TRACEBACK=1 to see where; please report it.\n"
         )
         sys.exit(1)
+
+
+def _tell_usage(error: Any) -> None:
+    """What the parser did not understand, and how the command is written."""
+    message = error.format_message()
+    if not message:  # no command at all: the help was shown
+        return
+    sys.stderr.write(f"error: {message[0].lower()}{message[1:]}\n")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        sys.stderr.write(f"{context.get_usage()}\nTry: {context.command_path} --help\n")
 
 
 def _tell(error: Exception) -> None:

@@ -16,38 +16,83 @@ if TYPE_CHECKING:
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MANIFESTS]...",
+        metavar="MANIFESTS",
         help="Files and folders, - for standard input. Default: $CNM_MANIFESTS, else ./manifests, else /etc/cnm.",
         show_default=False,
     ),
 ]
 Node = Annotated[
     str,
-    typer.Option("--node", help="Which Node of the manifests this host is. Default: its hostname.", show_default=False),
+    typer.Option(
+        "--node",
+        metavar="NAME",
+        help="Which Node of the manifests this host is. Default: its hostname.",
+        show_default=False,
+    ),
 ]
-Environment = Annotated[str | None, typer.Option("--env", help="Apply Patch documents of this environment.")]
-Owner = Annotated[str, typer.Option("--owner", help="Whose mark our objects carry.")]
+Environment = Annotated[
+    str | None, typer.Option("--env", metavar="NAME", help="Apply the Patch documents of this environment too.")
+]
+Owner = Annotated[
+    str, typer.Option("--owner", metavar="NAME", help="Whose mark our objects carry. Others are not touched.")
+]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", help="Folder of inventory and lock. Default: /run/cnm.", show_default=False),
+    typer.Option(
+        "--state-dir", metavar="FOLDER", help="Folder of inventory and lock. Default: /run/cnm.", show_default=False
+    ),
 ]
 LockFile = Annotated[
     Path | None,
-    typer.Option("--lock-file", help="Lock file. Default: cnm.lock beside the manifests.", show_default=False),
+    typer.Option(
+        "--lock-file", metavar="FILE", help="Lock file. Default: cnm.lock beside the manifests.", show_default=False
+    ),
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", help="Only this key or document, and what it needs (glob).")
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="GLOB",
+        help="Only these keys (link/br-*) or documents (Endpoint/web/*), and what they need. Removes nothing.",
+    ),
 ]
-Excludes = Annotated[list[str] | None, typer.Option("--exclude", help="Not this key or document (glob).")]
-Adopt = Annotated[bool, typer.Option("--adopt", help="Take over objects that stand where ours should be.")]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="No documents at all mean: nothing shall be there.")]
-Locked = Annotated[bool, typer.Option("--locked", help="Refuse to choose an address that the lock file does not hold.")]
+Excludes = Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Not these keys or documents.")]
+Named = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--manifests",
+        "-m",
+        metavar="PATH",
+        help="Files and folders, - for standard input. Default: as for plan.",
+        show_default=False,
+    ),
+]
+Adopt = Annotated[
+    bool, typer.Option("--adopt", metavar="", help="Take over unmarked objects that stand where ours should be.")
+]
+AllowEmpty = Annotated[
+    bool,
+    typer.Option(
+        "--allow-empty",
+        metavar="",
+        help="No documents at all, a missing folder, no Node that is this host: remove all that is ours.",
+    ),
+]
+Locked = Annotated[
+    bool, typer.Option("--locked", metavar="", help="Refuse to choose an address that the lock file does not hold.")
+]
 Snapshot = Annotated[
-    Path | None, typer.Option("--observed", help="Plan against a snapshot instead of this host.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--observed",
+        metavar="SNAPSHOT",
+        help="Use a snapshot instead of this host (cnm show --observed -o SNAPSHOT); needs no root.",
+        show_default=False,
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON, versioned (docs/cli.md).")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show everything.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="JSON, versioned (docs/cli.md).")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", metavar="", help="Show everything.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Only errors.")]
 
 
 def sources(arguments: list[str] | None) -> list[str]:

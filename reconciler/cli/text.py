@@ -12,9 +12,8 @@ from reconciler.cli import options as o
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(validate)
-    app.command()(lock)
-    app.command()(schema)
+    for verb in (validate, lock, schema):
+        app.command(rich_help_panel="Manifests")(verb)
 
 
 def validate(
@@ -26,7 +25,10 @@ def validate(
     quiet: o.Quiet = False,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Check the manifests, without a look at any host. Every error is shown, with file, line and column."""
+    """Check the manifests, without a look at any host.
+
+    Every error is shown, with file, line, column and what to write instead.
+    """
     names = o.sources(manifests)
     with o.controller(node, env, lock_file=lock_file) as controller:
         found = controller.validate(
@@ -36,7 +38,8 @@ def validate(
         networks = [network for network in found.topology.networks if network.name not in ("host", "none")]
         endpoints = sum(len(network.endpoints) for network in networks)
         sys.stdout.write(
-            f"valid: {len(networks)} networks, {len(found.topology.sandboxes)} sandboxes on {found.topology.node}, {endpoints} endpoints\n"
+            f"valid: {_count(len(networks), 'network')}, {_count(len(found.topology.sandboxes), 'sandbox')}"
+            f" on {found.topology.node}, {_count(endpoints, 'endpoint')}\n"
         )
         if found.lock_changed:
             sys.stdout.write(
@@ -45,16 +48,23 @@ def validate(
     return 0
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('x') else 's'}"
+
+
 def lock(
     manifests: o.Sources = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit status 2 when the lock file is stale.")
+        bool, typer.Option("--check", metavar="", help="Write nothing; exit status 2 when the lock file is stale.")
     ] = False,
     node: o.Node = "",
     env: o.Environment = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Decide automatic subnets and addresses and store them in the lock file."""
+    """Store automatic addresses in the lock file.
+
+    Subnets and addresses that the manifests leave open are chosen once and kept, for all nodes.
+    """
     names = o.sources(manifests)
     with o.controller(node, env, lock_file=lock_file) as controller:
         found = controller.lock(names, stdin=o.stdin(names), write=not check)
@@ -67,13 +77,17 @@ def lock(
 
 def schema(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="One kind, like Network. Default: all in one.")
+        str | None, typer.Argument(metavar="KIND", help="One kind, like Network. Default: all in one.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--dir", help="Write all schemas into this folder.", show_default=False)
+        Path | None,
+        typer.Option("--dir", metavar="FOLDER", help="Write all schemas into this folder.", show_default=False),
     ] = None,
 ) -> int:
-    """JSON Schemas of the manifests, for editors (# yaml-language-server: $schema=...)."""
+    """JSON Schemas of the manifests, for editors.
+
+    Name the file in a manifest's first line: `# yaml-language-server: $schema=schemas/cnm.json`.
+    """
     from reconciler.drivers.registry import options
     from reconciler.errors import UsageError
     from reconciler.manifest.schema import render_schema, schemas

@@ -22,13 +22,15 @@ from reconciler.engine.execute import Execution, Progress
 from reconciler.engine.observe import observe, read_facts, remember_sources
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Report, Status, Validated
 from reconciler.engine.saved import read_plan_file, read_snapshot
-from reconciler.errors import ConflictError, ManifestError, Origin, Problem, StaleError, UsageError
+from reconciler.errors import ConflictError, ManifestError, Origin, PlanError, Problem, StaleError, UsageError
 from reconciler.host.host import STATE_FOLDER, Host
 from reconciler.host.lock import HostLock
 from reconciler.manifest.load import Manifests, load
 from reconciler.manifest.lockfile import LOCK_NAME, Lock, read_lock, write_lock
-from reconciler.planner.diff import make_plan
-from reconciler.planner.file import check_stale
+from reconciler.manifest.source import STDIN
+from reconciler.planner.diff import UNWANTED, make_plan
+from reconciler.planner.file import check_asked, check_stale
+from reconciler.planner.fingerprint import fingerprint
 from reconciler.planner.plan import Observation, Plan
 from reconciler.resources.resource import Key, Resource
 from reconciler.topology.resolve import Resolved, resolve
@@ -115,6 +117,8 @@ class NetworkController:
         seconds: dict[str, float],
     ) -> Validated:
         clock = perf_counter()
+        if options.allow_empty:  # a folder that is gone is an empty one: Git keeps no other
+            sources = [source for source in sources if source == STDIN or os.path.lexists(source)]
         manifests = load(sources, options=drivers.options(), node=node, environment=self.environment, stdin=stdin)
         if not manifests.documents and not options.allow_empty:
             raise ManifestError(
@@ -130,7 +134,14 @@ class NetworkController:
         lock = read_lock(lock_path) if lock_path is not None else Lock()
         seconds["load"] = perf_counter() - clock
         clock = perf_counter()
-        resolved = resolve(manifests.documents, node=node, lock=lock, facts=facts, locked=options.locked)
+        resolved = resolve(
+            manifests.documents,
+            node=node,
+            lock=lock,
+            facts=facts,
+            locked=options.locked,
+            allow_empty=options.allow_empty,
+        )
         problems = tuple(rendering.check(resolved.topology))
         if problems:
             raise ManifestError(problems)
@@ -203,7 +214,8 @@ class NetworkController:
             observation = read_snapshot(options.snapshot)
         else:
             observation = observe(self.host, (), read_facts(self.host, self.node))
-        return Planned(self._make((), observation, options), observation)
+        plan = self._make((), observation, options, unwanted="is to be destroyed")
+        return Planned(plan, observation)
 
     def plan_adopt(self, sources: Sequence[str], keys: Sequence[str], *, stdin: IO[bytes] | None = None) -> Planned:
         """A plan that takes over the named objects, which stand where the manifests want ours, and nothing else."""
@@ -227,8 +239,11 @@ class NetworkController:
         if sources:
             fresh = self.plan(sources, stdin=stdin)
             validated = fresh.validated
-            if fresh.plan.desired_fingerprint != plan.desired_fingerprint:
+            if plan.stages and fingerprint(fresh.desired) != plan.desired_fingerprint:
                 raise StaleError(f"{path}: the manifests changed since this plan was made; plan again")
+            unasked = check_asked(plan, fresh.desired)
+            if unasked:
+                raise PlanError(unasked)
         desired = [op.after for op in plan.ops() if op.after is not None]
         observation = observe(self.host, desired, read_facts(self.host, self.node))
         stale = check_stale(plan, observation)
@@ -236,7 +251,13 @@ class NetworkController:
             raise StaleError(stale)
         return Planned(plan, observation, tuple(desired), validated)
 
-    def _make(self, desired: Sequence[Resource], observation: Observation, options: PlanOptions) -> Plan:
+    def _make(
+        self,
+        desired: Sequence[Resource],
+        observation: Observation,
+        options: PlanOptions,
+        unwanted: str = UNWANTED,
+    ) -> Plan:
         return make_plan(
             desired,
             observation,
@@ -245,6 +266,7 @@ class NetworkController:
             adopt=options.adopt,
             targets=options.targets,
             excludes=options.excludes,
+            unwanted=unwanted,
         )
 
     # -- doing ---------------------------------------------------------------------------------------------

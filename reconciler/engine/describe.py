@@ -48,6 +48,7 @@ def describe(planned: Planned, owner: str) -> Status:
 def _findings(planned: Planned) -> dict[str, list[tuple[State, str]]]:
     """Document -> what does not hold."""
     plan = planned.plan
+    begun = {r.origin.document for r in planned.desired if r.key in planned.observation.items and not r.setting}
     found: dict[str, list[tuple[State, str]]] = {}
 
     def add(document: str, state: State, reason: str) -> None:
@@ -59,7 +60,7 @@ def _findings(planned: Planned) -> dict[str, list[tuple[State, str]]]:
         add(pending.origin.document, State.PENDING, f"{pending.key} waits: {pending.reason}")
     for op in plan.ops():
         if op.action is Action.CREATE:
-            state = State.DRIFTED if op.recreate else State.MISSING
+            state = State.DRIFTED if op.recreate or op.origin.document in begun else State.MISSING
             add(
                 op.origin.document,
                 state,

@@ -6,14 +6,17 @@ import os
 import subprocess
 from collections.abc import Sequence
 
-from reconciler.errors import UsageError
+from reconciler.errors import CommandError, UsageError
 from reconciler.host.host import Host
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # what shells say
 
 
 def run_inside(host: Host, sandbox: str, source: str, argv: Sequence[str]) -> int:
-    """``sandbox`` "" is the host's own stack. A command killed by signal N gives 128+N."""
+    """``sandbox`` "" is the host's own stack. A command killed by signal N gives 128+N.
+
+    Raises CommandError when there is no such command, or it cannot be run.
+    """
     if not argv:
         raise UsageError("no command was given: cnm exec SANDBOX -- COMMAND")
     namespace = host.root if not sandbox else host.find(sandbox, source)
@@ -23,9 +26,9 @@ def run_inside(host: Host, sandbox: str, source: str, argv: Sequence[str]) -> in
         try:
             child = subprocess.Popen(list(argv), env=os.environ.copy())  # noqa: S603 - what the user asked to run
         except FileNotFoundError:
-            return NOT_FOUND
-        except PermissionError:
-            return NOT_EXECUTABLE
+            raise CommandError(f"{argv[0]}: there is no such command", NOT_FOUND) from None
+        except OSError as error:
+            raise CommandError(f"{argv[0]}: {error.strerror}", NOT_EXECUTABLE) from None
     try:
         status = child.wait()
     except KeyboardInterrupt:

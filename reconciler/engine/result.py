@@ -112,6 +112,10 @@ class Status:
     partial: tuple[str, ...] = ()
 
     @property
+    def in_conflict(self) -> bool:
+        return any(row.state is State.CONFLICT for row in self.rows)
+
+    @property
     def in_sync(self) -> bool:
         good = (State.OK, State.REMOTE)
         return not (self.surplus or self.partial) and all(row.state in good for row in self.rows)

@@ -44,12 +44,14 @@ def make_plan(
     targets: Collection[str] = (),
     excludes: Collection[str] = (),
     warnings: Iterable[Problem] = (),
+    unwanted: str = UNWANTED,
 ) -> Plan:
     """What has to change so that the host is as ``desired``. Pure; the same for any order of ``desired``.
 
     Only what carries ``owner``'s mark is changed or removed. ``adopt`` True takes over unmarked objects that
     can be brought in line in place; keys in it also those that must be recreated. ``targets`` never prunes.
-    What a step takes along is put back, whatever ``targets`` and ``excludes`` say. Raises CycleError.
+    What a step takes along is put back, whatever ``targets`` and ``excludes`` say. ``unwanted`` is the reason
+    that the deletions of what nobody wants give. Raises CycleError.
     """
     everything = {resource.key: resource for resource in sorted(desired, key=lambda resource: resource.key)}
     wanted = select(everything, targets, excludes) if targets or excludes else everything
@@ -66,7 +68,7 @@ def make_plan(
     index = SeenIndex(items)
     while True:
         draft = _classify(wanted, everything, items, owner, adopt)
-        draft.surplus = dict.fromkeys(surplus, UNWANTED)
+        draft.surplus = dict.fromkeys(surplus, unwanted)
         ops, lost = _ops(draft, wanted, everything, items, index, owner) if _something(draft) else ([], set())
         drawn = [key for key in lost if key in everything and key not in wanted]
         if not drawn:

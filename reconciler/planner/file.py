@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from reconciler.planner.plan import FORMAT_VERSION, Action, Batch, Observation, 
 from reconciler.planner.reason import difference
 from reconciler.resources.data import from_data, key_from_data, origin_from_data, origin_to_data, to_data
 from reconciler.resources.registry import kinds
-from reconciler.resources.resource import Impact, Key, Observed
+from reconciler.resources.resource import Impact, Key, Observed, Resource
 from reconciler.topology.view import HostLink, HostRoute, NodeFacts
 
 PLAN, SNAPSHOT = "cnm-plan", "cnm-snapshot"
@@ -281,6 +281,19 @@ def snapshot_from_data(data: Any) -> Observation:
         ),
         partial=tuple(text(item, "partial") for item in _Reader.listing(document["partial"], "partial")),
     )
+
+
+def check_asked(plan: Plan, desired: Iterable[Resource]) -> tuple[Problem, ...]:
+    """What a plan does that the manifests, rendered afresh as ``desired``, do not ask for. Empty: nothing."""
+    wanted = {resource.key: resource for resource in desired}
+    found = []
+    for op in plan.ops():
+        asked = wanted.get(op.key)
+        if op.action is not Action.DELETE and op.after != asked:
+            found.append(Problem(Origin(document=str(op.key)), "the manifests ask for something else than this plan"))
+        elif op.action is Action.DELETE and asked is not None and not op.recreate:
+            found.append(Problem(Origin(document=str(op.key)), "the manifests ask for what this plan deletes"))
+    return tuple(found)
 
 
 def check_stale(plan: Plan, observation: Observation) -> tuple[Problem, ...]:

@@ -35,17 +35,17 @@ class Section:
 
 
 def outline(plan: Plan) -> tuple[Section, ...]:
-    """Sections in the order of their titles; what no manifest asks for comes last."""
+    """Sections in the order of their titles; what no manifest asks for comes last, under the reason why it goes."""
     sections: dict[str, list[Line]] = {}
     places: dict[str, str] = {}
     for op in plan.ops():
         if op.recreate and op.action is Action.DELETE:
             continue  # told once, with the creation
-        title = op.origin.document or NO_DOCUMENT
+        title = op.origin.document or op.reason or NO_DOCUMENT
         sections.setdefault(title, []).append(_line(op))
         if op.origin.file:
             places.setdefault(title, op.origin.file if not op.origin.line else f"{op.origin.file}:{op.origin.line}")
-    ordered = sorted(sections, key=lambda title: (title == NO_DOCUMENT, _rank(title), title))
+    ordered = sorted(sections, key=lambda title: (_rank(title), title))
     return tuple(Section(title, places.get(title, ""), tuple(sections[title])) for title in ordered)
 
 
@@ -60,9 +60,9 @@ def _line(op: Op) -> Line:
     return Line(
         sort=sort,
         key=str(op.key),
-        reason="" if op.action is Action.UPDATE else op.reason,
+        reason="" if op.action is Action.UPDATE or not op.origin.document else op.reason,
         impact=op.impact,
-        changes=_changes(op) if op.action in (Action.UPDATE, Action.ADOPT) else (),
+        changes=_changes(op) if op.before is not None and op.after is not None else (),
         along=tuple(map(str, op.also_removes)),
     )
 
@@ -106,6 +106,8 @@ def word(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {word(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(word, value)) + "]"
     return str(value) if value != "" else '""'

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from reconciler.engine.result import Check, Explanation, Report, State, Status
 from reconciler.errors import Problem
-from reconciler.planner.plan import Observation, Plan
+from reconciler.planner.plan import Observation, Pending, Plan
 from reconciler.resources.resource import Impact
 from reconciler.review.escape import visible
 from reconciler.review.outline import SYMBOLS, Line, Section, outline, summary, word
@@ -33,10 +32,17 @@ def show_plan(console: Console, plan: Plan, *, verbose: bool = False) -> None:
         _show_section(console, section, verbose)
     show_problems(console, plan.conflicts, "conflict", "red")
     show_problems(console, plan.warnings, "warning", "yellow")
-    for pending in plan.pending:
-        place = f" ({pending.origin})" if pending.origin.file else ""
-        console.print(Text(f"pending: {visible(str(pending.key))}: {visible(pending.reason)}{place}", style="cyan"))
+    show_pending(console, plan.pending)
     console.print(Text(summary(plan), style="bold"))
+
+
+def show_pending(console: Console, pending: Iterable[Pending]) -> None:
+    """What has to wait, a line each, as warnings."""
+    for item in pending:
+        text = Text(f"{visible(str(item.origin))}: ", style="bold") if item.origin.file else Text()
+        text.append("warning: ", style="bold cyan")
+        text.append(f"{visible(str(item.key))} waits: {visible(item.reason)}")
+        console.print(text)
 
 
 def _show_section(console: Console, section: Section, verbose: bool) -> None:
@@ -129,15 +135,12 @@ def show_report(console: Console, report: Report, *, verbose: bool = False) -> N
 
 def show_status(console: Console, status: Status, *, verbose: bool = False) -> None:
     """A table, and below it what does not hold."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "NAME", "STATE", "FACTS"):
-        table.add_column(column, overflow="fold")
+    rows = [tuple(Text(head, style="bold") for head in ("KIND", "NAME", "STATE", "FACTS"))]
     for row in status.rows:
-        facts = "  ".join(f"{name} {value}" for name, value in row.facts.items())
-        table.add_row(
-            row.kind, visible(row.name), Text(row.state, style=_STATES[row.state]), Text(visible(facts), style="dim")
-        )
-    console.print(table)
+        facts = visible("  ".join(f"{name} {value}" for name, value in row.facts.items()))
+        state = Text(row.state, style=_STATES[row.state])
+        rows.append((Text(row.kind), Text(visible(row.name)), state, Text(facts, style="dim")))
+    _show_columns(console, rows)
     for row in status.rows:
         shown = row.reasons if verbose else row.reasons[:4]
         for reason in shown:
@@ -157,19 +160,26 @@ def show_status(console: Console, status: Status, *, verbose: bool = False) -> N
     )
 
 
+def _show_columns(console: Console, rows: Sequence[Sequence[Text]]) -> None:
+    """Left-aligned columns, two spaces between them and none at the end; a long last one folds as the terminal does."""
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = [Text.assemble(cell, " " * (width - cell.cell_len)) for cell, width in zip(row, widths, strict=True)]
+        line = Text("  ").join(padded)
+        line.rstrip()
+        console.print(line)
+
+
 def show_checks(console: Console, checks: Iterable[Check]) -> None:
     """The doctor's findings."""
     colors = {"ok": "green", "warning": "yellow", "error": "red"}
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column()
-    table.add_column()
-    table.add_column(overflow="fold")
+    rows = []
     for check in checks:
-        finding = visible(check.finding) + (
-            f"\n→ {visible(check.remedy)}" if check.remedy and check.level != "ok" else ""
-        )
-        table.add_row(Text(check.level, style=colors[check.level]), check.subject, Text(finding))
-    console.print(table)
+        finding = visible(check.finding)
+        if check.remedy and check.level != "ok":
+            finding += f"; remedy: {visible(check.remedy)}"
+        rows.append((Text(check.level, style=colors[check.level]), Text(check.subject), Text(finding)))
+    _show_columns(console, rows)
 
 
 def show_observation(console: Console, observation: Observation) -> None:

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
 
 
-def resolve_nodes(documents: Sequence[Document], node: str, problems: Problems) -> tuple[tuple[NodeView, ...], str]:
-    """(all nodes by name, the name of this one). Without Node documents there is one host: this."""
+def resolve_nodes(
+    documents: Sequence[Document], node: str, problems: Problems, *, allow_empty: bool = False
+) -> tuple[tuple[NodeView, ...], str]:
+    """(all nodes by name, the name of this one). Without Node documents there is one host: this. That none of
+    them is this host is a problem, unless ``allow_empty``."""
     views = []
     for document in documents:
         model = document.model
         assert isinstance(model, Node)
         views.append(NodeView(document.name, tuple(model.spec.addresses), dict(model.metadata.labels), document.origin))
-    if documents and node not in {view.name for view in views}:
+    if documents and not allow_empty and node not in {view.name for view in views}:
         names = ", ".join(view.name for view in views)
         problems.add(
             documents[0].origin,

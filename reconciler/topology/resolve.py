@@ -33,9 +33,18 @@ class Problems(list[Problem]):
 
 
 def resolve(
-    documents: Sequence[Document], *, node: str, lock: Lock, facts: NodeFacts, locked: bool = False
+    documents: Sequence[Document],
+    *,
+    node: str,
+    lock: Lock,
+    facts: NodeFacts,
+    locked: bool = False,
+    allow_empty: bool = False,
 ) -> Resolved:
-    """Raises ManifestError with all that is wrong, PlanError when ``locked`` and an address would have to be chosen."""
+    """Raises ManifestError with all that is wrong, PlanError when ``locked`` and an address would have to be chosen.
+
+    ``allow_empty``: it is right that no Node document is this host, which then shall have nothing.
+    """
     problems = Problems()
     by_kind: dict[str, list[Document]] = {"Node": [], "Network": [], "Sandbox": [], "Endpoint": []}
     others: list[Document] = []
@@ -44,7 +53,7 @@ def resolve(
             by_kind[document.kind].append(document)
         else:
             others.append(document)
-    nodes, here = resolve_nodes(by_kind["Node"], node, problems)
+    nodes, here = resolve_nodes(by_kind["Node"], node, problems, allow_empty=allow_empty)
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
     networks, subnets = resolve_networks(by_kind["Network"], lock, facts, problems)
     if problems:  # endpoints would only repeat what is wrong with what they refer to
@@ -55,6 +64,7 @@ def resolve(
     if problems:
         raise ManifestError(problems)
     new = Lock(subnets, addresses)
+    elsewhere = bool(nodes) and here not in {view.name for view in nodes}
     if locked and new != lock:
         _refuse_unlocked(by_kind["Network"], by_kind["Endpoint"], new, lock, chosen)
     with_endpoints = [
@@ -65,6 +75,8 @@ def resolve(
         replace(network, allow_from=tuple(by_name[other.name] for other in network.allow_from))
         for network in with_endpoints
     ]
+    if elsewhere:
+        return Resolved(Topology(here, nodes, (), ()), new)
     local = tuple(sorted((s for s in sandboxes.values() if s.node == here), key=lambda s: s.name))
     views += _builtin(local)
     topology = Topology(here, nodes, tuple(sorted(views, key=lambda view: view.name)), local, tuple(others))
