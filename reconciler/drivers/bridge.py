@@ -13,7 +13,8 @@ from reconciler.drivers.plug import plug_address, render_plug
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.model import Model
 from reconciler.manifest.types import InterfaceName, IPAddress, Mac
-from reconciler.resources.link import Bridge, BridgePort, Link, Peer, link_key
+from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.resource import Resource
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.derive import mac_of, short_name
@@ -216,7 +217,7 @@ class BridgeDriver:
                 mac=options.mac or mac_of("bridge", name),
                 addr_gen="none",
                 txqlen=options.tx_queue_length,
-                bridge=_bridge_spec(options),
+                info=_bridge_spec(options),
             )
             for path, value in self._interface_sysctls(network):
                 key = sysctl_key("", path.replace("IFNAME", name))

@@ -1,72 +1,113 @@
-"""Attributes by table: what a kind of interface has besides what all have, as field name -> (type, width).
+"""Attributes by table: what a kind of interface has besides what all have, as field name -> attribute.
 
 One table a kind is all that a new kind of interface needs here. Numbers are those of include/uapi/linux/if_link.h.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import Any, NamedTuple
 
-from reconciler.netlink.wire import U16, U32, attributes, u8, u16, u32
-
-# width: "u8" | "u16" | "u32", or "flag8" | "flag32" for a boolean kept in so many bits
-Table = Mapping[str, tuple[int, str]]
-
-BRIDGE: Table = {
-    "forward_delay": (1, "u32"),
-    "hello_time": (2, "u32"),
-    "max_age": (3, "u32"),
-    "ageing_time": (4, "u32"),
-    "stp": (5, "flag32"),
-    "priority": (6, "u16"),
-    "vlan_filtering": (7, "flag8"),
-    "group_fwd_mask": (9, "u16"),
-    "mcast_snooping": (23, "flag8"),
-    "mcast_querier": (25, "flag8"),
-    "nf_call_iptables": (36, "flag8"),
-    "nf_call_ip6tables": (37, "flag8"),
-}
-BRIDGE_PORT: Table = {
-    "hairpin": (4, "flag8"),
-    "learning": (8, "flag8"),
-    "neigh_suppress": (32, "flag8"),
-    "isolated": (33, "flag8"),
-}
+from reconciler.netlink.wire import NLA_F_NESTED, attribute, attributes
 
 
-def encode(table: Table, values: Mapping[str, Any]) -> bytes:
-    """Attributes for the values that are not None."""
-    body = b""
-    for name, value in values.items():
-        if value is None:
-            continue
-        kind, width = table[name]
-        number = int(value)
-        if width.endswith("8"):
-            body += u8(kind, number)
-        elif width == "u16":
-            body += u16(kind, number)
-        else:
-            body += u32(kind, number)
-    return body
+class Codec(NamedTuple):
+    """A value to an attribute's payload and back."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
 
 
-def decode(table: Table, data: bytes) -> dict[str, int | bool]:
-    """The values of a table that ``data`` carries; all else is skipped."""
-    by_kind = {kind: (name, width) for name, (kind, width) in table.items()}
-    values: dict[str, int | bool] = {}
-    for kind, start, end in attributes(data, 0, len(data)):
-        found = by_kind.get(kind)
-        if found is None:
-            continue
-        name, width = found
-        length = end - start
-        if length == 1:
-            number = data[start]
-        elif length == 2:
-            number = U16.unpack_from(data, start)[0]
-        else:
-            number = U32.unpack_from(data, start)[0]
-        values[name] = bool(number) if width.startswith("flag") else number
-    return values
+def _number(length: int, byteorder: str = "little", as_type: type = int) -> Codec:
+    def encode(value: Any) -> bytes:
+        return int(value).to_bytes(length, byteorder)  # type: ignore[arg-type]  # one of the two words
+
+    def decode(data: bytes) -> Any:
+        return as_type(int.from_bytes(data, byteorder))  # type: ignore[arg-type]  # one of the two words
+
+    return Codec(encode, decode)
+
+
+U8, U16, U32, U64 = _number(1), _number(2), _number(4), _number(8)
+BE16 = _number(2, "big")  # ports
+FLAG8, FLAG16, FLAG32 = _number(1, as_type=bool), _number(2, as_type=bool), _number(4, as_type=bool)
+IP = Codec(
+    lambda text: inet_pton(AF_INET6 if ":" in text else AF_INET, text),
+    lambda data: inet_ntop(AF_INET if len(data) == 4 else AF_INET6, data),
+)
+MAC = Codec(lambda text: bytes.fromhex(text.replace(":", "")), lambda data: data.hex(":"))
+STRING = Codec(lambda text: text.encode() + b"\0", lambda data: data.rstrip(b"\0").decode("utf-8", "replace"))
+
+
+def choice(codec: Codec, names: Mapping[str, int]) -> Codec:
+    """An enumeration, by name; a number that has none here is read as ``?N``."""
+    words = {number: name for name, number in names.items()}
+    return Codec(
+        lambda name: codec.encode(names[name]),
+        lambda data: words.get(number := codec.decode(data), f"?{number}"),
+    )
+
+
+def listed(number: int, codec: Codec) -> Codec:
+    """A nested list of attributes of one number, as a tuple."""
+    return Codec(
+        lambda values: b"".join(attribute(number, codec.encode(value)) for value in values),
+        lambda data: tuple(codec.decode(data[first:last]) for _, first, last in attributes(data, 0, len(data))),
+    )
+
+
+class Attribute(NamedTuple):
+    """Where a field lives. ``number6`` is the attribute of an IPv6 value where that is another one; ``reads`` the one
+    that the kernel answers with where it is not the one that it takes. ``absent`` is the value when the kernel leaves
+    the attribute out."""
+
+    number: int
+    codec: Codec
+    number6: int = 0
+    reads: int = 0
+    nested: bool = False
+    absent: Any = None
+
+
+class Table:
+    """The attributes of one kind, by field name."""
+
+    def __init__(self, **fields: Attribute) -> None:
+        self._fields = fields
+        self._absent = {name: field.absent for name, field in fields.items() if field.absent is not None}
+        self._by_number = {
+            number: (name, field.codec.decode)
+            for name, field in fields.items()
+            for number in (field.reads or field.number, field.number6)
+            if number
+        }
+
+    def encode(self, values: Mapping[str, Any]) -> bytes:
+        """Attributes for the values that are not None. Raises KeyError for a field that is not of this table."""
+        body = b""
+        for name, value in values.items():
+            if value is None:
+                continue
+            field = self._fields[name]
+            payload = field.codec.encode(value)
+            number = field.number6 if field.number6 and len(payload) == 16 else field.number
+            body += attribute(number | (NLA_F_NESTED if field.nested else 0), payload)
+        return body
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """The values that ``data`` carries; what the table does not know is skipped."""
+        values = dict(self._absent)
+        for number, first, last in attributes(data, 0, len(data)):
+            found = self._by_number.get(number)
+            if found is not None:
+                values[found[0]] = found[1](data[first:last])
+        return values
+
+
+BRIDGE_PORT = Table(
+    hairpin=Attribute(4, FLAG8),
+    learning=Attribute(8, FLAG8),
+    neigh_suppress=Attribute(32, FLAG8),
+    isolated=Attribute(33, FLAG8),
+)

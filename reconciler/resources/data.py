@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from ipaddress import ip_interface
 from typing import Any, get_args, get_type_hints
@@ -90,8 +90,17 @@ def from_data(data: Any) -> Resource:
     origin = origin_from_data(data.get("origin", {}))
     try:
         # As JSON: pydantic's strictness for Python values would want instances where JSON has mappings and lists.
-        text = json.dumps({"key": list(key), "origin": origin_to_data(origin), **spec})
-        resource: Resource = _adapter(key.kind).validate_json(text)
+        kind: type = kinds()[key.kind]
+        shapes = kinds()[key.kind].shapes(spec)
+        plain = {name: value for name, value in spec.items() if name not in shapes}
+        text = json.dumps({"key": list(key), "origin": origin_to_data(origin), **plain})
+        resource: Resource = _adapter(kind).validate_json(text)
+        shaped = {
+            name: _adapter(shape).validate_json(json.dumps(spec[name]))
+            for name, shape in shapes.items()
+            if name in spec
+        }
+        resource = replace(resource, **shaped)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -179,8 +188,8 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
 
 
 @cache
-def _adapter(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(_strict(kinds()[kind]))
+def _adapter(spec: type) -> TypeAdapter[Any]:
+    return TypeAdapter(_strict(spec))
 
 
 def _strict(spec: type) -> type:

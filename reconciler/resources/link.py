@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
+from reconciler.resources.linkinfo.info import LinkInfo
+from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.netns import netns_key
-from reconciler.resources.resource import Change, Claim, Impact, Key, Need, Resource, Seen
+from reconciler.resources.resource import Change, Claim, Impact, Key, Need, Resource, Seen, Shapes, satisfied
 
 
 def link_key(netns: str, name: str) -> Key:
@@ -24,24 +26,6 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bridge:
-    """What only a bridge has (IFLA_BR_*). Times in seconds as ip-link(8) shows them, kept in centiseconds."""
-
-    stp: bool | None = None
-    priority: int | None = None
-    forward_delay: int | None = None  # centiseconds
-    hello_time: int | None = None  # centiseconds
-    max_age: int | None = None  # centiseconds
-    ageing_time: int | None = None  # centiseconds
-    group_fwd_mask: int | None = None
-    mcast_snooping: bool | None = None
-    mcast_querier: bool | None = None
-    vlan_filtering: bool | None = None
-    nf_call_iptables: bool | None = None
-    nf_call_ip6tables: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BridgePort:
     """What a link has as a port of a bridge (IFLA_BRPORT_*)."""
 
@@ -53,9 +37,11 @@ class BridgePort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Resource):
-    """One interface. ``type`` is the kernel's kind (``bridge``, ``veth``; ``""`` for hardware).
+    """One interface. ``type`` is the kernel's kind (``bridge``, ``veth``; ``""`` for hardware), ``info`` what only that
+    kind has.
 
-    ``master`` is the name of the bridge it is a port of, ``""`` for none. ``addr_gen`` is ``none`` or
+    ``master`` is the name of the bridge it is a port of, ``""`` for none. ``parent`` is the interface that it rides on
+    (macvlan, vlan, vxlan), which may be in another namespace. ``addr_gen`` is ``none`` or
     ``eui64``: whether the kernel adds an IPv6 link-local address by itself. ``peer`` is set on the end of a
     veth pair that makes the pair; the other end names it in ``maker``. ``existing`` True: made by
     somebody else, only built on.
@@ -68,6 +54,7 @@ class Link(Resource):
         "type": "an interface cannot change its kind",
         "peer": "the ends of a veth pair cannot be exchanged",
         "maker": "the ends of a veth pair cannot be exchanged",
+        "parent": "an interface keeps its parent",
     }
     flaps: ClassVar[frozenset[str]] = frozenset(("mac", "master"))
 
@@ -80,7 +67,8 @@ class Link(Resource):
     txqlen: int | None = None
     peer: Peer | None = None
     maker: Key | None = None
-    bridge: Bridge | None = None
+    parent: Key | None = None
+    info: LinkInfo | None = None
     port: BridgePort | None = None
     existing: bool | None = None
 
@@ -89,6 +77,8 @@ class Link(Resource):
             yield Need((netns_key(self.key.netns),))
         if self.peer is not None and self.peer.netns:
             yield Need((netns_key(self.peer.netns),))
+        if self.parent is not None:
+            yield Need((self.parent,), f"there is no interface {self.parent.name}")
         if self.master:
             yield Need((link_key(self.key.netns, self.master),), f"there is no interface {self.master}")
 
@@ -99,9 +89,13 @@ class Link(Resource):
             yield self.maker
         if self.peer is not None:
             yield link_key(self.peer.netns, self.peer.name)
+        if self.parent is not None:
+            yield self.parent
 
     def claims(self) -> Iterable[Claim]:
         yield Claim("ifname", self.key.netns, self.key.name)
+        if self.info is not None:
+            yield from self.info.claims(self.key.netns)
 
     def made_by(self) -> Key | None:
         return self.maker
@@ -110,7 +104,7 @@ class Link(Resource):
         return f"there is no interface {self.key.name}" if self.existing else ""
 
     def guarded(self) -> bool:
-        return self.type == "veth"
+        return self.type == "veth" or (self.parent is not None and bool(self.key.netns))
 
     def group(self) -> Key | None:
         return self.key
@@ -130,7 +124,23 @@ class Link(Resource):
         change = Resource.change_to(self, new)
         if change.in_place and self.up and new.up is False:
             return Change(True, Impact.OUTAGE)
+        if change.in_place and self.info is not None and new.info is not None and self.type == new.type:
+            changed = [f.name for f in fields(new.info) if not satisfied(*_both(self.info, new.info, f.name))]
+            for name in changed:
+                if name in new.info.fixed:
+                    return Change(False, Impact.OUTAGE, f"{name}: {new.info.fixed[name]}")
+            if new.info.flaps.intersection(changed):
+                return Change(True, Impact.FLAP)
         return change
+
+    @classmethod
+    def shapes(cls, spec: Mapping[str, Any]) -> Shapes:
+        kind = spec.get("type")
+        return {"info": infos()[kind]} if isinstance(kind, str) and kind in infos() else {}
+
+
+def _both(seen: LinkInfo, wanted: LinkInfo, name: str) -> tuple[Any, Any]:
+    return getattr(seen, name), getattr(wanted, name)
 
 
 KINDS = (Link,)

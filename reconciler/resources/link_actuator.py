@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from errno import EBUSY, EEXIST, EINVAL, ENODEV
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.netlink import link as wire
-from reconciler.netlink import table
 from reconciler.netlink.mark import altname, owner_of
+from reconciler.netlink.table import BRIDGE_PORT, Table
 from reconciler.netlink.wire import Refusal, attribute, u32
 from reconciler.resources.actuator import OpView, Outcome, Scope
-from reconciler.resources.link import Bridge, BridgePort, Link, Peer, link_key
+from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.linkinfo.info import LinkInfo
+from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.requests import Requests
 from reconciler.resources.resource import Key, Observed, satisfied
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
     from reconciler.host.namespace import Namespace
-T = TypeVar("T")
 
 # Indices that we choose start here in the host's namespace, far above those that the kernel gives out in
 # turn, so that two programs making interfaces at once do not take each other's number.
@@ -36,12 +37,14 @@ class LinkActuator:
         """Every interface but loopback. A mark inside a namespace that is not ours counts only when the
         inventory knows the key as well."""
         ends = _VethEnds(host, scope.netns)
+        root_names = host.root.names()
         for name in scope.netns:
             try:
                 namespace = host.netns(name)
             except KeyError:
                 continue
             names = namespace.names()
+            outside = root_names if name else {}
             trusted = not name or name in host.inventory.netns
             for raw in namespace.links:
                 if raw.name == "lo":
@@ -53,7 +56,7 @@ class LinkActuator:
                 if owner:
                     namespace.owners[raw.ifindex] = owner
                 wanted = scope.wanted.get(key)
-                yield Observed(_link(name, raw, names, ends, bool(owner) or wanted is not None), owner)
+                yield Observed(_link(name, raw, names, outside, ends, bool(owner) or wanted is not None), owner)
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
         outcomes: dict[str, Outcome] = {op.id: Outcome(op.id) for op in ops}
@@ -93,20 +96,26 @@ class _VethEnds:
         return None
 
 
-def _link(netns: str, raw: wire.RawLink, names: dict[int, str], ends: _VethEnds, details: bool) -> Link:
+def _link(
+    netns: str, raw: wire.RawLink, names: dict[int, str], outside: dict[int, str], ends: _VethEnds, details: bool
+) -> Link:
+    """``names`` are the interfaces of its namespace by index, ``outside`` those of the host as a sandbox's parents."""
     peer: Peer | None = None
-    maker: Key | None = None
+    maker = parent = info = port = None
     if raw.kind == "veth" and details:
         other = ends.other(netns, raw)
         if netns:
             maker = link_key(*other) if other is not None and other[0] == "" else None
         else:
             peer = Peer(netns=other[0], name=other[1]) if other is not None else Peer(netns="?", name="?")
-    bridge = port = None
-    if details and raw.kind == "bridge":
-        bridge = _decoded(Bridge, table.BRIDGE, raw.data)
+    elif raw.link and details:
+        here = raw.netnsid == -1
+        parent = link_key(netns if here else "", (names if here else outside).get(raw.link, "?"))
+    if details and raw.kind in infos():
+        kind = infos()[raw.kind]
+        info = kind(**kind.table.decode(raw.data))
     if details and raw.port_kind == "bridge":
-        port = _decoded(BridgePort, table.BRIDGE_PORT, raw.port)
+        port = BridgePort(**BRIDGE_PORT.decode(raw.port))
     return Link(
         key=link_key(netns, raw.name),
         type=raw.kind,
@@ -118,19 +127,15 @@ def _link(netns: str, raw: wire.RawLink, names: dict[int, str], ends: _VethEnds,
         txqlen=raw.txqlen,
         peer=peer,
         maker=maker,
-        bridge=bridge,
+        parent=parent,
+        info=info,
         port=port,
     )
 
 
-def _decoded(spec: Callable[..., T], known: table.Table, data: bytes) -> T:
-    """A nested spec from its attributes."""
-    return spec(**table.decode(known, data))
-
-
-def _info(spec: Any, known: table.Table) -> bytes:
+def _encoded(spec: LinkInfo | BridgePort, table: Table) -> bytes:
     """IFLA_INFO_DATA or IFLA_INFO_SLAVE_DATA of a nested spec."""
-    return table.encode(known, {f.name: getattr(spec, f.name) for f in fields(spec)})
+    return table.encode({f.name: getattr(spec, f.name) for f in fields(spec)})
 
 
 def _common(namespace: Namespace, spec: Link, *, master: bool = True) -> list[bytes]:
@@ -158,7 +163,7 @@ def _finish(index: int, spec: Link, owner: str) -> Iterator[bytes]:
     if spec.addr_gen is not None:
         yield wire.set_link(index, wire.ipv6_addr_gen(spec.addr_gen))
     if spec.port is not None:
-        yield wire.set_link(index, wire.bridge_port(_info(spec.port, table.BRIDGE_PORT)))
+        yield wire.set_link(index, wire.bridge_port(_encoded(spec.port, BRIDGE_PORT)))
     if spec.up is not None:
         yield wire.set_link(index, up=spec.up)
 
@@ -200,62 +205,98 @@ def _stands(host: Host, op: OpView, owner: str) -> bool:
     raw = next((raw for raw in namespace.links if raw.name == op.key.name), None)
     if raw is None or owner_of(raw.altnames)[0] != owner:
         return False
-    seen = _link(op.key.netns, raw, namespace.names(), _VethEnds(host, host.open_namespaces()), True)
+    seen = _link(op.key.netns, raw, namespace.names(), host.root.names(), _VethEnds(host, host.open_namespaces()), True)
     return satisfied(seen, op.after)
 
 
 def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner: str) -> dict[str, Refusal]:
-    """One pass: create all in one send per namespace, then finish the far ends in theirs."""
+    """One pass: create all in one send per namespace, then finish those that another namespace's socket made."""
     refused: dict[str, Refusal] = {}
     numbers: dict[str, Iterator[int]] = {}
     near, far = Requests(host), Requests(host)
-    far_ops: list[tuple[OpView, OpView, int]] = []
+    elsewhere: list[tuple[OpView, OpView, int]] = []  # (what made it, what it is, its index)
     for op in makers:
         spec = op.after
         assert isinstance(spec, Link)
-        namespace = host.netns(spec.key.netns)
-        if spec.master and spec.master not in namespace.index:
-            refused[op.id] = Refusal(ENODEV, f"there is no interface {spec.master}")
+        try:
+            birth = _birth(host, spec, others)
+        except LookupError as error:
+            refused[op.id] = Refusal(ENODEV, str(error.args[0]))
             continue
+        namespace = host.netns(spec.key.netns)
         index = next(numbers.setdefault(spec.key.netns, _free_numbers(namespace)))
-        data = b""
-        if spec.peer is not None:
+        body, data = birth.body, birth.data
+        if spec.peer is not None and birth.peer is not None:
+            far_index = next(numbers.setdefault(spec.peer.netns, _free_numbers(birth.peer)))
             other = others.get(_other_key(op))
-            try:
-                target = host.netns(spec.peer.netns)
-            except KeyError:
-                refused[op.id] = Refusal(ENODEV, f"the network namespace of {spec.peer.netns} is not there")
-                continue
-            far_index = next(numbers.setdefault(spec.peer.netns, _free_numbers(target)))
-            far_spec = other.after if other is not None else None
-            body = _common(target, far_spec) if isinstance(far_spec, Link) else []
-            data = wire.veth_peer(far_index, spec.peer.name, target.fd, *body)
+            data = wire.veth_peer(far_index, spec.peer.name, birth.peer.fd, *birth.peer_body)
             if other is not None:
-                far_ops.append((op, other, far_index))
-        elif spec.bridge is not None:
-            data = _info(spec.bridge, table.BRIDGE)
-        if spec.type == "veth" and spec.peer is None:
+                elsewhere.append((op, other, far_index))
+        elif spec.type == "veth":
             refused[op.id] = Refusal(EINVAL, "a veth needs its other end named")
             continue
-        near.add(
-            spec.key.netns, op.id, wire.new_link(index, spec.key.name, spec.type, *_common(namespace, spec), data=data)
-        )
-        near.add(spec.key.netns, op.id, *_finish(index, spec, owner))
+        near.add(birth.netns, op.id, wire.new_link(index, spec.key.name, spec.type, *body, data=data))
+        if birth.netns == spec.key.netns:
+            near.add(spec.key.netns, op.id, *_finish(index, spec, owner))
+        else:
+            elsewhere.append((op, op, index))
         namespace.index[spec.key.name] = index
         namespace.owners[index] = owner
     refused |= near.send()
     for op in makers:
         if op.id in refused:
             host.netns(op.key.netns).index.pop(op.key.name, None)
-    for op, other, far_index in far_ops:
-        if op.id in refused:
+    for maker, op, index in elsewhere:
+        if maker.id in refused:
             continue
-        far_spec = other.after
-        assert isinstance(far_spec, Link)
-        far.add(far_spec.key.netns, other.id, *_finish(far_index, far_spec, owner))
-        host.netns(far_spec.key.netns).index[far_spec.key.name] = far_index
-        host.netns(far_spec.key.netns).owners[far_index] = owner
+        spec = op.after
+        assert isinstance(spec, Link)
+        namespace = host.netns(spec.key.netns)
+        far.add(spec.key.netns, op.id, *_finish(index, spec, owner))
+        namespace.index[spec.key.name] = index
+        namespace.owners[index] = owner
     return refused | far.send()
+
+
+class _Birth(NamedTuple):
+    """How an interface is made: by the socket of which namespace, with which attributes; a veth's other end in
+    namespace ``peer``."""
+
+    netns: str
+    body: list[bytes]
+    data: bytes
+    peer: Namespace | None = None
+    peer_body: Sequence[bytes] = ()
+
+
+def _birth(host: Host, spec: Link, others: Mapping[Key, OpView]) -> _Birth:
+    """Raises LookupError in words when something that it needs is not there."""
+    namespace = host.netns(spec.key.netns)
+    if spec.master and spec.master not in namespace.index:
+        raise LookupError(f"there is no interface {spec.master}")
+    body = _common(namespace, spec)
+    data = _encoded(spec.info, spec.info.table) if spec.info is not None else b""
+    if spec.peer is not None:
+        if spec.peer.netns not in host.open_namespaces():
+            raise LookupError(f"the network namespace of {spec.peer.netns} is not there")
+        peer = host.netns(spec.peer.netns)
+        other = others.get(link_key(spec.peer.netns, spec.peer.name))
+        far_spec = other.after if other is not None else None
+        return _Birth(spec.key.netns, body, data, peer, _common(peer, far_spec) if isinstance(far_spec, Link) else ())
+    if spec.parent is None:
+        return _Birth(spec.key.netns, body, data)
+    # The parent's index means something in the parent's namespace only: its socket makes the link, in ours.
+    ridden = host.netns(spec.parent.netns)
+    number = ridden.index.get(spec.parent.name)
+    if number is None:
+        raise LookupError(f"there is no interface {spec.parent.name}")
+    if spec.info is not None and spec.info.parent_attribute:
+        data += u32(spec.info.parent_attribute, number)
+    else:
+        body.append(u32(wire.IFLA_LINK, number))
+    if spec.parent.netns != spec.key.netns:
+        body.append(u32(wire.IFLA_NET_NS_FD, namespace.fd))
+    return _Birth(spec.parent.netns, body, data)
 
 
 def _free_numbers(namespace: Namespace) -> Iterator[int]:
@@ -284,14 +325,14 @@ def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:
         send.append(wire.set_link(index, *body))
     if "addr_gen" in differs and after.addr_gen is not None:
         send.append(wire.set_link(index, wire.ipv6_addr_gen(after.addr_gen)))
-    if "bridge" in differs and after.bridge is not None:
+    if "info" in differs and after.info is not None:
         send.append(
-            wire.set_link(index, wire.link_info(after.type, _info(_only(before, after, "bridge"), table.BRIDGE)))
+            wire.set_link(index, wire.link_info(after.type, _encoded(_only(before, after, "info"), after.info.table)))
         )
     if "port" in differs and after.port is not None:
         # A port that moves to another bridge has that bridge's defaults: send all of them.
         spec = after.port if "master" in differs else _only(before, after, "port")
-        send.append(wire.set_link(index, wire.bridge_port(_info(spec, table.BRIDGE_PORT))))
+        send.append(wire.set_link(index, wire.bridge_port(_encoded(spec, BRIDGE_PORT))))
     if "up" in differs:
         send.append(wire.set_link(index, up=after.up))
     requests.add(after.key.netns, op.id, *send)
@@ -306,6 +347,8 @@ def _only(before: object, after: Link, name: str) -> Any:
         for f in fields(wanted)
         if (value := getattr(wanted, f.name)) is not None and (seen is None or getattr(seen, f.name) != value)
     }
+    if isinstance(wanted, LinkInfo) and wanted.together.intersection(changed):
+        changed |= {name: value for name in wanted.together if (value := getattr(wanted, name)) is not None}
     return type(wanted)(**changed)
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 from reconciler.errors import Origin
 
 Data = dict[str, Any]
+Shapes = Mapping[str, type]
 
 
 class Key(NamedTuple):
@@ -154,6 +155,11 @@ class Resource:
             if name in self.fixed:
                 return Change(False, Impact.OUTAGE, f"{name}: {self.fixed[name]}")
         return Change(True, Impact.FLAP if self.flaps.intersection(changed) else Impact.NONE)
+
+    @classmethod
+    def shapes(cls, spec: Mapping[str, Any]) -> Shapes:
+        """The classes of fields whose shape depends on others, for reading a spec from data."""
+        return {}
 
     def differs(self, new: Self) -> tuple[str, ...]:
         """Names of the fields that ``new`` manages and that are otherwise here. Nested specs count as one field."""

@@ -18,4 +18,5 @@ class Sample:
     variants: tuple[Resource, ...] = ()
     foreign: str = ""
     cascade: tuple[Key, ...] = ()
+    requires: tuple[str, ...] = ()  # what the kernel must have, beyond what all tests here need
     beside: tuple[Resource, ...] = ()  # made too, so that cascades have something to take

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -34,8 +34,17 @@ def _samples() -> list[Sample]:
 
 
 SAMPLES = _samples()
-IDS = [f"{sample.spec.key}" for sample in SAMPLES]
-every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=IDS)
+
+
+def _each(samples: Iterable[Sample]) -> pytest.MarkDecorator:
+    found = [
+        pytest.param(sample, marks=pytest.mark.requires(*sample.requires), id=f"{sample.spec.key}")
+        for sample in samples
+    ]
+    return pytest.mark.parametrize("sample", found)
+
+
+every_sample = _each(SAMPLES)
 
 
 def test_every_kind_has_a_sample() -> None:
@@ -128,9 +137,7 @@ def test_delete_twice(sample: Sample) -> None:
     bench.apply(*deletes)
 
 
-@pytest.mark.parametrize(
-    "sample", [s for s in SAMPLES if s.foreign], ids=[i for i, s in zip(IDS, SAMPLES, strict=True) if s.foreign]
-)
+@_each(sample for sample in SAMPLES if sample.foreign)
 @isolated
 def test_a_foreign_one_is_a_conflict_and_stays(sample: Sample) -> None:
     run("sh", "-c", sample.foreign)
@@ -141,9 +148,7 @@ def test_a_foreign_one_is_a_conflict_and_stays(sample: Sample) -> None:
     assert not list(bench.plan([]).ops()), "nothing foreign is pruned"
 
 
-@pytest.mark.parametrize(
-    "sample", [s for s in SAMPLES if s.cascade], ids=[i for i, s in zip(IDS, SAMPLES, strict=True) if s.cascade]
-)
+@_each(sample for sample in SAMPLES if sample.cascade)
 @isolated
 def test_the_declared_cascade_is_what_the_kernel_does(sample: Sample) -> None:
     for key in sample.cascade:

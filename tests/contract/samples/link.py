@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from reconciler.resources.link import Bridge, BridgePort, Link, Peer, link_key
+from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.netns import Netns, netns_key
 from tests.contract.sample import Sample
 
@@ -45,7 +46,7 @@ BRIDGE = Sample(
         replace(_BRIDGE, mtu=9000, mac="02:00:00:00:00:04"),
         replace(
             _BRIDGE,
-            bridge=Bridge(
+            info=Bridge(
                 stp=True,
                 priority=4096,
                 forward_delay=400,

@@ -1,0 +1,27 @@
+"""What every kind of interface brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reconciler.netlink.table import Table
+from reconciler.resources.resource import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkInfo:
+    """The fields of IFLA_INFO_DATA of one kind. As in all specs, a field left None is not managed. Subclasses add
+    fields, each with an attribute of the same name in ``table``."""
+
+    type: ClassVar[str] = ""  # the kernel's word, as in `ip link add type ...`
+    table: ClassVar[Table] = Table()
+    fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
+    flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose change in place interrupts traffic briefly
+    together: ClassVar[frozenset[str]] = frozenset()  # fields that the kernel takes only in one message
+    parent_attribute: ClassVar[int] = 0  # where the parent's index belongs when it is not IFLA_LINK
+
+    def claims(self, netns: str) -> Iterable[Claim]:
+        """What there can be only one of in a namespace: a VNI on a port."""
+        return ()
