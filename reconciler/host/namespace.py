@@ -126,7 +126,7 @@ class Namespace:
         """The same, for callers that are inside already."""
         fd = os.open(PROC_SYS + path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(fd, value.encode())
+            os.write(fd, f"{value}\n".encode())  # the newline is what clears a list: nothing at all is no write
         finally:
             os.close(fd)
 

@@ -58,7 +58,7 @@ def test_its_plan_is_known(example: Path, snapshot: SnapshotAssertion) -> None:
 @every_example
 def test_it_works_and_leaves_nothing(example: Path, host: Host, tmp_path: Path) -> None:
     for network in validated(example).topology.networks:
-        for capability in sorted(drivers()[network.driver].capabilities):
+        for capability in sorted(drivers()[network.driver].requires(network)):
             reason = missing(capability)
             if reason:
                 pytest.skip(f"{capability}: {reason}")

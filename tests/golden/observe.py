@@ -11,7 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.golden.case import NODE, Case, cases
+from reconciler.planner.file import snapshot_to_data
+from reconciler.planner.plan import Observation
+from reconciler.topology.view import NodeFacts
+from tests.golden.case import FOLDER, NODE, Case, cases
 from tests.lab import Host
 
 # What differs from machine to machine, and is not what a case is about.
@@ -36,7 +39,15 @@ def observe(case: Case) -> str:
     return json.dumps(data, indent=1) + "\n"
 
 
+def bare() -> str:
+    """The snapshot of a host with nothing on it."""
+    return (
+        json.dumps(snapshot_to_data(Observation(items={}, facts=NodeFacts(name=NODE, kernel="6.1.0"))), indent=1) + "\n"
+    )
+
+
 def main(names: list[str]) -> None:
+    (FOLDER / "bare.json").write_text(bare())
     for case in cases():
         made = any((case.folder / name).exists() for name in ("before.yaml", "before.sh"))
         if made and (not names or str(case) in names):
