@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from reconciler.host.docker import container_pid
 from reconciler.host.inventory import Inventory, host_identity
 from reconciler.host.namespace import Namespace
 from reconciler.host.nft import Nft
+from reconciler.host.procfs import Procfs
 
 NETNS_FOLDER = Path("/run/netns")  # where iproute2 looks
 STATE_FOLDER = Path("/run/cnm")
@@ -32,7 +33,8 @@ class Host:
         self.owner = owner
         self.state_dir = state_dir or STATE_FOLDER
         self._home = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-        self.root = Namespace("", self._home, self._home)
+        self._procfs = Procfs()
+        self.root = Namespace("", self._home, self._home, self._procfs)
         self._namespaces: dict[str, Namespace] = {"": self.root}
         self.nft = Nft()
         self.identity = host_identity()
@@ -44,6 +46,7 @@ class Host:
         for namespace in self._namespaces.values():
             namespace.close()
         self._namespaces.clear()
+        self._procfs.close()
         os.close(self._home)
 
     def __enter__(self) -> Self:
@@ -58,8 +61,9 @@ class Host:
         """The open namespace of a sandbox (``""``: the host's). Raises KeyError when it was not found yet."""
         return self._namespaces[name]
 
-    def open_namespaces(self) -> tuple[str, ...]:
-        return tuple(self._namespaces)
+    def open_namespaces(self) -> Set[str]:
+        """Names of the sandboxes whose namespaces are open; a view, asked millions of times."""
+        return self._namespaces.keys()
 
     def find(self, name: str, source: str) -> Namespace | None:
         """Open a sandbox's namespace by where it is (``named``, ``path:/x``, ``pid:1``, ``docker:web``); None
@@ -125,7 +129,7 @@ class Host:
             if source == "named":
                 return None  # the empty file that a dead namespace leaves behind, or a foreign file: create() decides
             raise ObservationError(f"sandbox {name}: {path} is not a network namespace")
-        return Namespace(name, fd, self._home, pid=pid, pidfd=pidfd)
+        return Namespace(name, fd, self._home, self._procfs, pid=pid, pidfd=pidfd)
 
     def create(self, name: str, sysctls: Iterable[tuple[str, str]] = ()) -> Namespace:
         """Make a named network namespace, as ``ip netns add`` does, with these sysctls from its first moment.
@@ -141,7 +145,7 @@ class Host:
             try:
                 libc.mount(OWN_NAMESPACE, str(path), libc.MS_BIND)
                 fd = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-                namespace = Namespace(name, fd, self._home)
+                namespace = Namespace(name, fd, self._home, self._procfs)
                 namespace.settle(sysctls)
             finally:
                 libc.setns(self._home)

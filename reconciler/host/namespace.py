@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.errors import ObservationError
 from reconciler.host import libc
+from reconciler.host.procfs import Procfs
 from reconciler.host.rtnl import Rtnl
 from reconciler.netlink.link import RTM_GETLINK, RawLink, decode_link, dump_links
 
@@ -26,9 +27,9 @@ class Namespace:
     and still be in here, whenever we write (:meth:`check`).
     """
 
-    __slots__ = ("_home", "_rtnl", "fd", "index", "inode", "links", "name", "owners", "pid", "pidfd")
+    __slots__ = ("_home", "_procfs", "_rtnl", "fd", "index", "inode", "links", "name", "owners", "pid", "pidfd")
 
-    def __init__(self, name: str, fd: int, home: int, *, pid: int = 0, pidfd: int = -1) -> None:
+    def __init__(self, name: str, fd: int, home: int, procfs: Procfs, *, pid: int = 0, pidfd: int = -1) -> None:
         self.name = name
         self.fd = fd
         self.inode = os.fstat(fd).st_ino
@@ -38,6 +39,7 @@ class Namespace:
         self.links: list[RawLink] = []
         self.owners: dict[int, str] = {}
         self._home = home
+        self._procfs = procfs
         self._rtnl: Rtnl | None = None
 
     def close(self) -> None:
@@ -90,25 +92,26 @@ class Namespace:
         if inode != self.inode:
             raise ObservationError(f"sandbox {self.name}: process {self.pid} is gone or has changed its namespace")
 
-    def read_sysctls(self, paths: tuple[str, ...] | list[str]) -> list[str | None]:
+    def read_sysctls(self, paths: Sequence[str]) -> list[str | None]:
         """Values of sysctls (paths below /proc/sys); None for those that do not exist. One visit for all."""
-        values: list[str | None] = []
         with self.entered():
-            for path in paths:
-                try:
-                    fd = os.open(PROC_SYS + path, os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    values.append(None)
-                    continue
-                try:
-                    values.append(" ".join(os.read(fd, 4096).decode("utf-8", "replace").split()))
-                except OSError as error:
-                    if error.errno not in (errno.EINVAL, errno.EIO):  # stable_secret before it is set
-                        raise
-                    values.append(None)
-                finally:
-                    os.close(fd)
-        return values
+            return [self._read(path) for path in paths]
+
+    def _read(self, path: str) -> str | None:
+        try:
+            fd = self._open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            return _value(fd)
+        finally:
+            os.close(fd)
+
+    def _open(self, path: str, flags: int) -> int:
+        """A sysctl, for callers that are inside. Raises OSError."""
+        if self.fd == self._home:  # through the /proc that everybody sees, also where that is read-only
+            return os.open(PROC_SYS + path, flags | os.O_CLOEXEC)
+        return os.open(f"sys/{path}", flags | os.O_CLOEXEC, dir_fd=self._procfs.folder(self.inode))
 
     def settle(self, sysctls: Iterable[tuple[str, str]]) -> None:
         """For a namespace that the calling thread just made and is still in: open its socket, set its sysctls."""
@@ -116,15 +119,30 @@ class Namespace:
         for path, value in sysctls:
             self.write_sysctl_here(path, value)
 
-    def write_sysctl(self, path: str, value: str) -> None:
-        """Write one sysctl. Raises OSError with the kernel's reason."""
+    def write_sysctls(self, values: Iterable[tuple[str, str]]) -> list[OSError | None]:
+        """Set sysctls that do not hold their value yet. One visit for all; what went wrong, one by one."""
+        results: list[OSError | None] = []
         with self.entered():
-            self.write_sysctl_here(path, value)
+            for path, value in values:
+                try:
+                    self._bring(path, value)
+                except OSError as error:
+                    results.append(error)
+                else:
+                    results.append(None)
+        return results
 
-    @staticmethod
-    def write_sysctl_here(path: str, value: str) -> None:
-        """The same, for callers that are inside already."""
-        fd = os.open(PROC_SYS + path, os.O_WRONLY | os.O_CLOEXEC)
+    def _bring(self, path: str, value: str) -> None:
+        fd = self._open(path, os.O_RDWR)
+        try:
+            if _value(fd) != value:
+                os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+
+    def write_sysctl_here(self, path: str, value: str) -> None:
+        """Write one sysctl, for callers that are inside already. Raises OSError with the kernel's reason."""
+        fd = self._open(path, os.O_WRONLY)
         try:
             os.write(fd, f"{value}\n".encode())  # the newline is what clears a list: nothing at all is no write
         finally:
@@ -134,3 +152,13 @@ class Namespace:
         """Names below net/FAMILY/conf: interfaces, ``all`` and ``default``."""
         with self.entered():
             return tuple(sorted(entry.name for entry in Path(f"{PROC_SYS}net/{family}/conf").iterdir()))
+
+
+def _value(fd: int) -> str | None:
+    """What an open sysctl says, spaces evened out; None while it was never set (stable_secret)."""
+    try:
+        return " ".join(os.pread(fd, 4096, 0).decode("utf-8", "replace").split())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EIO):
+            raise
+        return None

@@ -78,7 +78,7 @@ class LinkActuator:
 class _VethEnds:
     """Finds the other end of a veth pair: each end tells the index of the other, in another namespace."""
 
-    def __init__(self, host: Host, scope: Sequence[str]) -> None:
+    def __init__(self, host: Host, scope: Iterable[str]) -> None:
         self._found: dict[tuple[int, int], list[tuple[str, str]]] = {}
         for name in scope:
             if name not in host.open_namespaces():

@@ -1,0 +1,70 @@
+"""Sysctls of many namespaces: each its own, and what a visit costs does not grow with how many were visited."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reconciler.host import libc
+from reconciler.host.host import Host
+from reconciler.host.procfs import Procfs
+from tests.kernel.private import isolated
+
+pytestmark = pytest.mark.requires("netns")
+
+REDIRECTS, FORWARD = "net/ipv4/conf/all/send_redirects", "net/ipv4/ip_forward"
+
+
+@isolated
+def test_each_namespace_has_its_own_values() -> None:
+    with Host() as host:
+        spaces = [host.create(f"n{number}", [(REDIRECTS, str(number % 2))]) for number in range(150)]
+        for number, space in enumerate(spaces):
+            assert space.write_sysctls([(FORWARD, "1"), ("net/no/such", "1")]) == [None, space_error(2)]
+            assert space.read_sysctls([REDIRECTS, FORWARD, "net/no/such"]) == [str(number % 2), "1", None]
+        assert host.root.read_sysctls([FORWARD]) == ["0"]
+
+
+def space_error(number: int) -> object:
+    """Equals every OSError of this errno."""
+
+    class Same:
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, OSError) and other.errno == number
+
+        __hash__ = None  # type: ignore[assignment]
+
+    return Same()
+
+
+@isolated
+def test_what_holds_already_is_not_written() -> None:
+    """Writing the global forwarding sysctl rewrites the value of each interface, also when it changes nothing."""
+    with Host() as host:
+        space = host.create("web")
+        space.write_sysctls([("net/ipv4/ip_forward", "1"), ("net/ipv4/conf/lo/forwarding", "0")])
+        space.write_sysctls([("net/ipv4/ip_forward", "1")])
+        assert space.read_sysctls(["net/ipv4/conf/lo/forwarding"]) == ["0"]
+
+
+@pytest.mark.requires("root")
+def test_a_procfs_serves_few_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel looks through the entries of all namespaces that were visited through one instance."""
+    made: list[int] = []
+    make = libc.new_mount
+
+    def counted(kind: str) -> int:
+        made.append(make(kind))
+        return made[-1]
+
+    monkeypatch.setattr(libc, "new_mount", counted)
+    procfs = Procfs()
+    for inode in range(1, 200):
+        assert procfs.folder(inode) == procfs.folder(inode)
+        assert os.fstat(made[-1]).st_dev != Path("/proc").stat().st_dev
+    procfs.close()
+    assert 2 <= len(made) <= 8
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(made[-1])
