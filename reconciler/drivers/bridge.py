@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -138,22 +139,23 @@ class BridgeDriver:
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: BridgeOptions = network.options
+        at = partial(network.at, "spec", "options")
         if options.existing and options.bridge is None:
             yield Problem(
-                network.origin, f"network {network.name}: which existing bridge?", "write options.bridge: NAME"
+                at("existing"), f"network {network.name}: which existing bridge?", "write options.bridge: NAME"
             )
         if options.existing:
             for name in sorted(options.model_fields_set & _OWN):
-                alias = BridgeOptions.model_fields[name].alias
+                alias = BridgeOptions.model_fields[name].alias or name
                 yield Problem(
-                    network.origin,
+                    at(alias),
                     f"network {network.name}: an existing bridge is used as it is, {alias} cannot be set on it",
                     f"leave options.{alias} out",
                 )
         for endpoint in network.local:
             if any(str(address) == IPV6_LINK_LOCAL for address in endpoint.link_local):
                 yield Problem(
-                    endpoint.origin,
+                    endpoint.at("spec", "linkLocal"),
                     f"endpoint {endpoint.name}: {IPV6_LINK_LOCAL} is the bridge's own link-local address",
                     "choose another one",
                 )
@@ -166,30 +168,30 @@ class BridgeDriver:
         for version, mode in ((4, options.gateway_mode.ipv4), (6, options.gateway_mode.ipv6)):
             if mode == "isolated" and not network.internal:
                 yield Problem(
-                    network.origin,
+                    at("gatewayMode", f"ipv{version}"),
                     f"network {network.name}: gateway mode isolated (IPv{version}) is for internal networks",
                     "write spec.internal: true as well",
                 )
         for version, address in ((4, options.snat.ipv4), (6, options.snat.ipv6)):
             if address is not None and address.version != version:
                 yield Problem(
-                    network.origin,
+                    at("snat", f"ipv{version}"),
                     f"network {network.name}: snat.ipv{version} is {address}",
                     f"write an IPv{version} address",
                 )
         if options.group_fwd_mask is not None and options.group_fwd_mask & 7:
             yield Problem(
-                network.origin,
+                at("groupFwdMask"),
                 f"network {network.name}: groupFwdMask {options.group_fwd_mask} has one of bits 0 to 2",
-                "the kernel refuses those",
+                "the kernel refuses those (IEEE 802.1D keeps them): clear them",
             )
         name = bridge_name(network)
         for other in topology.networks:
             if other.driver == self.name and other.name < network.name and bridge_name(other) == name:
                 yield Problem(
-                    network.origin,
+                    at("bridge"),
                     f"networks {other.name} and {network.name} have the same bridge, {name}",
-                    "name another one",
+                    "write options.bridge with another name in one of them",
                 )
 
     def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:

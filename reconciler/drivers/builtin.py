@@ -28,7 +28,7 @@ class StackDriver:
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         if not network.sandboxes:  # none but the networks that exist by themselves have any
             yield Problem(
-                network.origin,
+                network.at("spec", "driver"),
                 f"no Network document can have driver {self.name}",
                 f"write 'stack: {self.stack}' in the Sandbox instead",
             )

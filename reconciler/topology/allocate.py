@@ -80,6 +80,13 @@ def reserved(cidr: Subnet) -> set[int]:
     return {first, last} if cidr.version == 4 else {first}
 
 
+def reserved_for(address: Address, cidr: Subnet) -> str:
+    """What a reserved address of a subnet is for, in words."""
+    if address.version == 6:
+        return f"subnet-router anycast address of {cidr} (RFC 4291)"
+    return f"{'network' if address == cidr.network_address else 'broadcast'} address of {cidr}"
+
+
 def default_gateway(cidr: Subnet, auxiliary: Iterable[Address]) -> Address | None:
     """The first usable address that is not auxiliary; None when there is none."""
     taken = {int(address) for address in auxiliary} | reserved(cidr)

@@ -12,7 +12,7 @@ from reconciler.manifest.document import Document
 from reconciler.manifest.kinds.endpoint import Endpoint, EndpointSpec
 from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
-from reconciler.topology.allocate import Pool, pool_of, reserved
+from reconciler.topology.allocate import Pool, pool_of, reserved, reserved_for
 from reconciler.topology.derive import link_local_of, mac_of
 from reconciler.topology.sandboxes import slashed
 from reconciler.topology.view import Address, EndpointView, Interface, NetworkView, RouteView, SandboxView
@@ -129,19 +129,16 @@ def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: P
             if pool.take(address):
                 plug.addresses.append(address)
             elif int(address) in reserved(pool.subnet.cidr):
-                problems.add(
-                    at,
-                    f"{address} is the network, broadcast or anycast address of {pool.subnet.cidr}",
-                    "write a host address",
-                )
+                problems.add(at, f"{address} is the {reserved_for(address, pool.subnet.cidr)}", "write a host address")
             elif address == pool.subnet.gateway:
                 problems.add(at, f"{address} is the gateway of network {plug.network.name}", "choose another address")
             elif holder != plug.document.name:
                 problems.add(at, f"{address} is the address of endpoint {holder} already", "choose another address")
+            elif address in plug.addresses:
+                problems.add(at, f"{address} is written twice", "leave one of them out")
             else:
-                problems.add(
-                    at, f"{address} is kept out of allocation (auxiliary), or written twice", "choose another address"
-                )
+                name = next(name for name, kept in pool.subnet.auxiliary.items() if kept == address)
+                problems.add(at, f"{address} is kept for {name} (auxiliary)", "choose another address")
 
 
 def _automatic(
@@ -288,6 +285,7 @@ def _view(
         aliases=tuple(spec.aliases),
         labels=dict(document.model.metadata.labels),
         local=sandbox.node == here,
+        document=document,
         options=document.options,
         origin=document.origin,
     )
@@ -302,7 +300,6 @@ def _with_prefix(address: Address, network: NetworkView) -> Interface:
 
 def _routes(plug: _Plug, problems: Problems) -> tuple[RouteView, ...]:
     views = []
-    seen: set[tuple[str, int]] = set()
     for number, route in enumerate(_spec(plug.document).routes):
         at = plug.document.at("spec", "routes", number)
         hint = "write a gateway on one of this network's subnets"
@@ -318,9 +315,6 @@ def _routes(plug: _Plug, problems: Problems) -> tuple[RouteView, ...]:
                 "the default route is not written here",
                 "raise spec.gatewayPriority of the endpoint that shall carry it",
             )
-        if (str(route.to), route.metric) in seen:
-            problems.add(at, f"two routes to {route.to} with metric {route.metric}", "give one another metric")
-        seen.add((str(route.to), route.metric))
         views.append(RouteView(route.to, route.via, route.metric, at))
     return tuple(views)
 
@@ -342,11 +336,22 @@ def _sysctls(document: Document, problems: Problems) -> dict[str, str]:
 
 
 def _unique(plugs: Sequence[_Plug], views: Mapping[str, list[EndpointView]], problems: Problems) -> None:
-    """MAC and link-local addresses are on one link; two of a kind would take each other's traffic."""
+    """MAC and link-local addresses are on one link; two of a kind would take each other's traffic.
+    A destination and metric are one route in its sandbox."""
     holders: dict[tuple[str, str], str] = {}
+    routes: dict[tuple[str, str, int], RouteView] = {}
     by_name = {(view.network, view.name): view for members in views.values() for view in members}
     for plug in plugs:
         view = by_name[plug.network.name, plug.document.name]
+        for route in view.routes:
+            first = routes.setdefault((view.sandbox.netns, str(route.to), route.metric), route)
+            if first is not route:
+                problems.add(
+                    route.origin,
+                    f"sandbox {view.sandbox.name} has a route to {route.to} with metric {route.metric} already"
+                    f" ({first.origin})",
+                    "give one of them another metric",
+                )
         wanted = [("MAC address", view.mac, "mac")]
         wanted += [("link-local address", str(address.ip), "linkLocal") for address in view.link_local]
         for what, value, field_name in wanted:

@@ -12,7 +12,7 @@ from reconciler.manifest.kinds.network import Network
 from reconciler.manifest.kinds.network import Subnet as SubnetModel
 from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
-from reconciler.topology.allocate import default_gateway, free_subnet, reserved
+from reconciler.topology.allocate import default_gateway, free_subnet, reserved, reserved_for
 from reconciler.topology.options import NetworkOptions
 from reconciler.topology.view import NetworkView, NodeFacts, Subnet, SubnetView
 
@@ -49,6 +49,7 @@ def resolve_networks(
             endpoints=(),
             allow_from=(),
             origin=document.origin,
+            document=document,
         )
         if views[document.name].ipv6 and views[document.name].mtu < IPV6_MIN_MTU:
             problems.add(
@@ -125,7 +126,7 @@ def _subnet(
     elif gateway not in cidr:
         problems.add(at, f"gateway {gateway} is outside subnet {cidr}", f"write an address of {cidr}")
     elif int(gateway) in reserved(cidr):
-        problems.add(at, f"gateway {gateway} is the network or broadcast address of {cidr}", "write a host address")
+        problems.add(at, f"gateway {gateway} is the {reserved_for(gateway, cidr)}", "write a host address")
     elif gateway in model.auxiliary.values():
         problems.add(
             at, f"gateway {gateway} is an auxiliary address as well", "an address can be kept for one thing only"

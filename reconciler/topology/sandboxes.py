@@ -126,17 +126,21 @@ def _shared(document: Document, view: SandboxView, views: Mapping[str, SandboxVi
                 problems.add(at, f"there is no sandbox {owner.target!r}", meant(owner.target, views))
             return view
         if following.name in seen:
-            problems.add(
-                at,
-                f"sandboxes share each other's stack in a circle: {' -> '.join([*seen, following.name])}",
-                "give one of them a stack of its own",
-            )
+            circle = seen[seen.index(following.name) :]
+            if view.name == min(circle):  # told once
+                problems.add(
+                    at,
+                    f"sandboxes share each other's stack in a circle: {' -> '.join([*circle, following.name])}",
+                    "give one of them a stack of its own",
+                )
             return view
         seen.append(following.name)
         owner = following
     if owner.node != view.node:
         problems.add(
-            at, f"sandbox {owner.name} is on node {owner.node}, this one on {view.node}: they cannot share a stack"
+            at,
+            f"sandbox {owner.name} is on node {owner.node}, this one on {view.node}: they cannot share a stack",
+            f"write 'node: {owner.node}', or give it a stack of its own",
         )
     if view.sysctls:
         problems.add(

@@ -84,6 +84,11 @@ class EndpointView:
     local: bool
     origin: Origin
     options: Any = None  # the validated EndpointOptions of its network's driver
+    document: Document | None = field(default=None, compare=False, repr=False)
+
+    def at(self, *path: str | int) -> Origin:
+        """Where a part of its manifest is written: ``at("spec", "options", "mode")``."""
+        return self.document.at(*path) if self.document is not None else self.origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,11 @@ class NetworkView:
     allow_from: tuple[NetworkView, ...]
     origin: Origin
     sandboxes: tuple[SandboxView, ...] = ()
+    document: Document | None = field(default=None, compare=False, repr=False)
+
+    def at(self, *path: str | int) -> Origin:
+        """Where a part of its manifest is written: ``at("spec", "options", "mode")``."""
+        return self.document.at(*path) if self.document is not None else self.origin
 
     @property
     def local(self) -> tuple[EndpointView, ...]:
