@@ -112,6 +112,9 @@ class BridgeOptions(NetworkOptions):
         mode = self.gateway_mode.ipv4 if version == 4 else self.gateway_mode.ipv6
         return "never" if mode == "isolated" else "first"
 
+    def shares(self) -> frozenset[str]:
+        return frozenset({self.bridge}) if self.existing and self.bridge is not None else frozenset()
+
 
 def bridge_name(network: NetworkView) -> str:
     """The interface of a network."""

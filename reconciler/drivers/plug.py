@@ -24,9 +24,10 @@ def render_plug(endpoint: EndpointView, origin: Origin, *, ipv6: bool) -> Iterab
         family, _, item = name.partition("/")
         place = f"neigh/{dev}/{item.removeprefix('neigh/')}" if item.startswith("neigh/") else f"conf/{dev}/{item}"
         yield _sysctl(netns, dev, f"net/{family}/{place}", value, origin)
-    for hop, default in ((endpoint.gateway4, "0.0.0.0/0"), (endpoint.gateway6, "::/0")):
-        if hop is not None:
-            yield Route(key=route_key(netns, default), origin=origin, to=default, dev=dev, via=str(hop))
+    for version, hop, default in ((4, endpoint.gateway4, "0.0.0.0/0"), (6, endpoint.gateway6, "::/0")):
+        if hop is not None or version in endpoint.on_device:
+            via = str(hop) if hop is not None else None
+            yield Route(key=route_key(netns, default), origin=origin, to=default, dev=dev, via=via)
     for route in endpoint.routes:
         yield Route(
             key=route_key(netns, str(route.to), route.metric),

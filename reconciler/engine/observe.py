@@ -85,15 +85,22 @@ def read_facts(host: Host, node: str) -> NodeFacts:
 
 
 def _links(host: Host) -> tuple[HostLink, ...]:
-    """The host's interfaces but loopback and ours, by name."""
+    """The host's interfaces but loopback and ours, by name. What another owner made is not ours."""
+    names = host.root.names()
     addresses: dict[int, list[str]] = {}
     for raw in host.root.rtnl.dump(RTM_GETADDR, dump_addresses(), decode_address):
         if not raw.address.startswith("fe80:"):
             addresses.setdefault(raw.ifindex, []).append(f"{raw.address}/{raw.prefix}")
     return tuple(
-        HostLink(link.name, link.kind, link.mtu, tuple(sorted(addresses.get(link.ifindex, ()))))
+        HostLink(
+            link.name,
+            link.kind,
+            link.mtu,
+            tuple(sorted(addresses.get(link.ifindex, ()))),
+            names.get(link.link, "") if link.netnsid == -1 else "",
+        )
         for link in sorted(host.root.links, key=lambda link: link.name)
-        if link.name != "lo" and not owner_of(link.altnames)[0]
+        if link.name != "lo" and owner_of(link.altnames)[0] != host.owner
     )
 
 

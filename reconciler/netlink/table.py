@@ -57,6 +57,14 @@ def listed(number: int, codec: Codec) -> Codec:
     )
 
 
+def bits(codec: Codec, names: Mapping[str, int]) -> Codec:
+    """A set of flags in one number, as a sorted tuple of their names."""
+    return Codec(
+        lambda words: codec.encode(sum(names[word] for word in words)),
+        lambda data: tuple(sorted(name for name, bit in names.items() if codec.decode(data) & bit)),
+    )
+
+
 class Attribute(NamedTuple):
     """Where a field lives. ``number6`` is the attribute of an IPv6 value where that is another one; ``reads`` the one
     that the kernel answers with where it is not the one that it takes. ``absent`` is the value when the kernel leaves

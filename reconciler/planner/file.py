@@ -249,7 +249,7 @@ def snapshot_from_data(data: Any) -> Observation:
         raise ValueError("facts: uplink_mtu is a number")
     routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
     links = [
-        _Reader.mapping(link, {"name", "type", "mtu", "addresses"}, "link")
+        _Reader.mapping(link, {"name", "type", "mtu", "addresses"}, "link", frozenset({"parent"}))
         for link in _Reader.listing(facts["links"], "links")
     ]
     if any(type(link["mtu"]) is not int for link in links):
@@ -275,6 +275,7 @@ def snapshot_from_data(data: Any) -> Observation:
                     text(link["type"], "type"),
                     link["mtu"],
                     tuple(text(item, "address") for item in _Reader.listing(link["addresses"], "addresses")),
+                    text(link.get("parent", ""), "parent"),
                 )
                 for link in links
             ),

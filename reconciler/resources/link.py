@@ -125,10 +125,10 @@ class Link(Resource):
         if change.in_place and self.up and new.up is False:
             return Change(True, Impact.OUTAGE)
         if change.in_place and self.info is not None and new.info is not None and self.type == new.type:
+            obstacle = self.info.obstacle(new.info)
+            if obstacle:
+                return Change(False, Impact.OUTAGE, obstacle)
             changed = [f.name for f in fields(new.info) if not satisfied(*_both(self.info, new.info, f.name))]
-            for name in changed:
-                if name in new.info.fixed:
-                    return Change(False, Impact.OUTAGE, f"{name}: {new.info.fixed[name]}")
             if new.info.flaps.intersection(changed):
                 return Change(True, Impact.FLAP)
         return change

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.netlink import link as wire
 from reconciler.netlink.mark import altname, owner_of
-from reconciler.netlink.table import BRIDGE_PORT, Table
+from reconciler.netlink.table import BRIDGE_PORT
 from reconciler.netlink.wire import Refusal, attribute, u32
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.link import BridgePort, Link, Peer, link_key
@@ -133,9 +133,9 @@ def _link(
     )
 
 
-def _encoded(spec: LinkInfo | BridgePort, table: Table) -> bytes:
-    """IFLA_INFO_DATA or IFLA_INFO_SLAVE_DATA of a nested spec."""
-    return table.encode({f.name: getattr(spec, f.name) for f in fields(spec)})
+def _port_data(spec: BridgePort) -> bytes:
+    """IFLA_INFO_SLAVE_DATA."""
+    return BRIDGE_PORT.encode({f.name: getattr(spec, f.name) for f in fields(spec)})
 
 
 def _common(namespace: Namespace, spec: Link, *, master: bool = True) -> list[bytes]:
@@ -163,7 +163,7 @@ def _finish(index: int, spec: Link, owner: str) -> Iterator[bytes]:
     if spec.addr_gen is not None:
         yield wire.set_link(index, wire.ipv6_addr_gen(spec.addr_gen))
     if spec.port is not None:
-        yield wire.set_link(index, wire.bridge_port(_encoded(spec.port, BRIDGE_PORT)))
+        yield wire.set_link(index, wire.bridge_port(_port_data(spec.port)))
     if spec.up is not None:
         yield wire.set_link(index, up=spec.up)
 
@@ -275,7 +275,7 @@ def _birth(host: Host, spec: Link, others: Mapping[Key, OpView]) -> _Birth:
     if spec.master and spec.master not in namespace.index:
         raise LookupError(f"there is no interface {spec.master}")
     body = _common(namespace, spec)
-    data = _encoded(spec.info, spec.info.table) if spec.info is not None else b""
+    data = spec.info.encode() if spec.info is not None else b""
     if spec.peer is not None:
         if spec.peer.netns not in host.open_namespaces():
             raise LookupError(f"the network namespace of {spec.peer.netns} is not there")
@@ -326,13 +326,12 @@ def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:
     if "addr_gen" in differs and after.addr_gen is not None:
         send.append(wire.set_link(index, wire.ipv6_addr_gen(after.addr_gen)))
     if "info" in differs and after.info is not None:
-        send.append(
-            wire.set_link(index, wire.link_info(after.type, _encoded(_only(before, after, "info"), after.info.table)))
-        )
+        data = _only(before, after, "info").encode()
+        send.append(wire.set_link(index, wire.link_info(after.type, data)))
     if "port" in differs and after.port is not None:
         # A port that moves to another bridge has that bridge's defaults: send all of them.
         spec = after.port if "master" in differs else _only(before, after, "port")
-        send.append(wire.set_link(index, wire.bridge_port(_encoded(spec, BRIDGE_PORT))))
+        send.append(wire.set_link(index, wire.bridge_port(_port_data(spec))))
     if "up" in differs:
         send.append(wire.set_link(index, up=after.up))
     requests.add(after.key.netns, op.id, *send)

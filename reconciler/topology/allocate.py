@@ -39,7 +39,7 @@ class Pool:
     """The addresses of one subnet: what is taken, and where to look for the next free one."""
 
     subnet: SubnetView
-    taken: set[int] = field(default_factory=set)
+    taken: set[int] = field(default_factory=set)  # to begin with: what nobody shall get
     _next: int = 0
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
 
 BUILTIN = ("host", "none")
+_Gateways = Mapping[tuple[str, int], tuple["_Plug", Address | None]]
 _NO_ENDPOINTS = {
     "host": "it uses the host's own stack",
     "none": "it has loopback only",
@@ -97,7 +98,10 @@ def resolve_endpoints(
         if check_references(document, networks, sandboxes, problems)
     ]
     plugs.sort(key=lambda plug: (plug.network.name, plug.document.name))
-    pools = {name: [Pool(subnet) for subnet in network.subnets] for name, network in networks.items()}
+    pools = {
+        name: [Pool(subnet, set(map(int, network.options.reserved()))) for subnet in network.subnets]
+        for name, network in networks.items()
+    }
     _static(plugs, pools, problems)
     locked, chosen = _automatic(plugs, pools, lock, problems)
     _interfaces(plugs, problems)
@@ -215,13 +219,13 @@ def _interfaces(plugs: Sequence[_Plug], problems: Problems) -> None:
             taken[plug.interface] = plug
 
 
-def _gateways(plugs: Sequence[_Plug]) -> dict[tuple[str, int], tuple[_Plug, Address]]:
-    """(namespace, IP version) -> the endpoint that carries the default route, and its next hop.
+def _gateways(plugs: Sequence[_Plug]) -> _Gateways:
+    """(namespace, IP version) -> the endpoint that carries the default route, and its next hop (None: on the device).
 
     Highest priority, then dual stack before single, then network name, then endpoint name. Internal networks
     and those without a gateway address carry none.
     """
-    best: dict[tuple[str, int], tuple[tuple[object, ...], _Plug, Address]] = {}
+    best: dict[tuple[str, int], tuple[tuple[object, ...], _Plug, Address | None]] = {}
     for plug in plugs:
         if plug.network.internal:
             continue
@@ -230,7 +234,8 @@ def _gateways(plugs: Sequence[_Plug]) -> dict[tuple[str, int], tuple[_Plug, Addr
         for version in (4, 6):
             hop = _next_hop(plug, version)
             place = (plug.sandbox.netns, version)
-            if hop is not None and (place not in best or rank < best[place][0]):
+            carries = hop is not None or _on_device(plug, version)
+            if carries and (place not in best or rank < best[place][0]):
                 best[place] = (rank, plug, hop)
     return {place: (plug, hop) for place, (_rank, plug, hop) in best.items()}
 
@@ -245,9 +250,13 @@ def _next_hop(plug: _Plug, version: int) -> Address | None:
     return None
 
 
-def _view(
-    plug: _Plug, gateways: Mapping[tuple[str, int], tuple[_Plug, Address]], here: str, problems: Problems
-) -> EndpointView:
+def _on_device(plug: _Plug, version: int) -> bool:
+    """Whether an endpoint's interface takes all that has no better route, without a next hop."""
+    has = any(address.version == version for address in plug.addresses)
+    return has and plug.network.options.gateway(version) == "device"
+
+
+def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> EndpointView:
     document, network, sandbox = plug.document, plug.network, plug.sandbox
     spec = _spec(document)
     mac = spec.mac or mac_of("endpoint", network.name, document.name)
@@ -280,6 +289,7 @@ def _view(
         link_local=(link_local or (link_local_of(mac),)) if network.ipv6 else (),
         gateway4=v4 if isinstance(v4, IPv4Address) else None,
         gateway6=v6 if isinstance(v6, IPv6Address) else None,
+        on_device=tuple(version for version, hop in mine.items() if hop is None),
         routes=_routes(plug, problems),
         sysctls=_sysctls(document, problems),
         aliases=tuple(spec.aliases),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 from reconciler.manifest.model import Model
@@ -9,7 +11,7 @@ from reconciler.topology.view import NodeFacts
 
 DEFAULT_MTU = 1500
 
-Gateway = Literal["first", "written", "never"]
+Gateway = Literal["first", "written", "never", "device"]
 
 
 class NetworkOptions(Model):
@@ -17,8 +19,17 @@ class NetworkOptions(Model):
 
     def gateway(self, version: int) -> Gateway:
         """Which gateway address a subnet of this IP version has: ``first``: the first free address when the manifest
-        names none; ``written``: only the one that it names; ``never``: none at all."""
+        names none; ``written``: only the one that it names; ``never``: none at all; ``device``: none either, the
+        default route of an endpoint goes out of its interface as it is."""
         return "first"
+
+    def reserved(self) -> Iterable[IPv4Address | IPv6Address]:
+        """Addresses that the driver itself takes: no endpoint gets one of them."""
+        return ()
+
+    def shares(self) -> frozenset[str]:
+        """Interfaces of the host that are on this network as well: that they have routes to its subnets is no clash."""
+        return frozenset()
 
     def default_mtu(self, facts: NodeFacts) -> int:
         """The MTU in bytes of a network whose manifest says none."""

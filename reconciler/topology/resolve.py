@@ -76,10 +76,11 @@ def resolve(
         for network in with_endpoints
     ]
     if elsewhere:
-        return Resolved(Topology(here, nodes, (), ()), new)
+        return Resolved(Topology(here, nodes, (), (), facts=facts), new)
     local = tuple(sorted((s for s in sandboxes.values() if s.node == here), key=lambda s: s.name))
     views += _builtin(local)
-    topology = Topology(here, nodes, tuple(sorted(views, key=lambda view: view.name)), local, tuple(others))
+    ordered = tuple(sorted(views, key=lambda view: view.name))
+    topology = Topology(here, nodes, ordered, local, tuple(others), facts)
     return Resolved(topology, new, tuple(_host_clashes(views, facts)))
 
 
@@ -125,10 +126,10 @@ def _host_clashes(networks: Iterable[NetworkView], facts: NodeFacts) -> Iterable
     """Subnets that cover a route of the host that is not ours: its traffic would go astray (moby#46756)."""
     routes = [(ip_network(route.to), route.dev) for route in facts.routes]
     for network in networks:
-        own = getattr(network.options, "bridge", None) if getattr(network.options, "existing", False) else None
+        shared = network.options.shares() if network.options is not None else frozenset()
         for subnet in network.subnets:
             for to, dev in routes:
-                if to.version == subnet.cidr.version and dev != own and subnet.cidr.overlaps(to):
+                if to.version == subnet.cidr.version and dev not in shared and subnet.cidr.overlaps(to):
                     yield Problem(
                         subnet.origin,
                         f"subnet {subnet.cidr} overlaps this host's route to {to} (dev {dev or '?'})",

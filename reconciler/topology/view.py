@@ -84,6 +84,7 @@ class EndpointView:
     local: bool
     origin: Origin
     options: Any = None  # the validated EndpointOptions of its network's driver
+    on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
     document: Document | None = field(default=None, compare=False, repr=False)
 
     def at(self, *path: str | int) -> Origin:
@@ -141,24 +142,6 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True)
-class Topology:
-    """Everything, resolved, for ``node``. Tuples are sorted by name, so that what follows is deterministic."""
-
-    node: str
-    nodes: tuple[NodeView, ...]
-    networks: tuple[NetworkView, ...]
-    sandboxes: tuple[SandboxView, ...]  # those on this node
-    others: tuple[Document, ...] = ()  # documents of the kinds that features own
-
-    def documents(self, kind: str) -> tuple[Document, ...]:
-        """The documents of a kind that is a feature's own, by name."""
-        return tuple(document for document in self.others if document.kind == kind)
-
-    def network(self, name: str) -> NetworkView:
-        return next(network for network in self.networks if network.name == name)
-
-
-@dataclass(frozen=True, slots=True)
 class HostRoute:
     """A route of the host that is not ours: what an automatic or explicit subnet must not cover."""
 
@@ -169,17 +152,18 @@ class HostRoute:
 @dataclass(frozen=True, slots=True)
 class HostLink:
     """An interface of the host that is not ours. ``type`` is the kernel's kind, "" for hardware; ``addresses`` are
-    its global ones, with prefix length."""
+    its global ones, with prefix length; ``parent`` is the interface of the host that it rides on, "" for none."""
 
     name: str
     type: str
     mtu: int
     addresses: tuple[str, ...] = ()
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What rendering may know of the host: read once, saved in snapshots, no secrets.
+    """What checking and rendering may know of the host: read once, saved in snapshots, no secrets.
 
     ``ra_links`` are interfaces whose default route came from a router advertisement. ``uplink_mtu`` is the
     smallest MTU of the links that carry a default route (1500 when there is none).
@@ -194,3 +178,22 @@ class NodeFacts:
     routes: tuple[HostRoute, ...] = ()
     nameservers: tuple[str, ...] = ()
     links: tuple[HostLink, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything, resolved, for ``node``. Tuples are sorted by name, so that what follows is deterministic."""
+
+    node: str
+    nodes: tuple[NodeView, ...]
+    networks: tuple[NetworkView, ...]
+    sandboxes: tuple[SandboxView, ...]  # those on this node
+    others: tuple[Document, ...] = ()  # documents of the kinds that features own
+    facts: NodeFacts = field(default=NodeFacts())  # empty where no host was looked at
+
+    def documents(self, kind: str) -> tuple[Document, ...]:
+        """The documents of a kind that is a feature's own, by name."""
+        return tuple(document for document in self.others if document.kind == kind)
+
+    def network(self, name: str) -> NetworkView:
+        return next(network for network in self.networks if network.name == name)

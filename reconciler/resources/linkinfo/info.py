@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import ClassVar, Self
 
 from reconciler.netlink.table import Table
-from reconciler.resources.resource import Claim
+from reconciler.resources.resource import Claim, satisfied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,17 @@ class LinkInfo:
     flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose change in place interrupts traffic briefly
     together: ClassVar[frozenset[str]] = frozenset()  # fields that the kernel takes only in one message
     parent_attribute: ClassVar[int] = 0  # where the parent's index belongs when it is not IFLA_LINK
+
+    def encode(self) -> bytes:
+        """The attributes of the fields that are not None."""
+        return self.table.encode({f.name: getattr(self, f.name) for f in fields(self)})
+
+    def obstacle(self, new: Self) -> str:
+        """Why this, as seen, cannot become ``new`` in place; "" when it can."""
+        for name, reason in self.fixed.items():
+            if not satisfied(getattr(self, name), getattr(new, name)):
+                return f"{name}: {reason}"
+        return ""
 
     def claims(self, netns: str) -> Iterable[Claim]:
         """What there can be only one of in a namespace: a VNI on a port."""
