@@ -1,14 +1,15 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Each sets up what it needs and says so.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak schemas docs clean
+.PHONY: help setup demo test test-lane lint bench soak schemas docs clean
 
 VENV := $(or $(CNM_VENV),.venv)
 export CNM_VENV := $(abspath $(VENV))
 PYTEST_ARGS ?=
+LANE_ARGS ?=
 BENCH_ARGS ?=
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: ## install what cnm needs: Debian packages (as root, when missing) and a virtual environment
 	@.ci/setup run
@@ -16,8 +17,12 @@ setup: ## install what cnm needs: Debian packages (as root, when missing) and a 
 demo: setup ## the main job, in private network namespaces: plan, apply, ping, break, repair, destroy (root)
 	@$(VENV)/bin/python -m tests.demo
 
-test: lint ## lint, then all tests (as root: all of them; as a user: what a user namespace allows)
+test: lint ## lint, then all tests, in the lane those that this kernel cannot run (as a user: what a user namespace allows)
 	@.ci/test -n 2 -rs $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m tests.lane --waiting --optional $(PYTEST_ARGS)
+
+test-lane: develop ## in the lane only: the tests that this machine's kernel cannot run, or LANE_ARGS="tests/x -k y" or --all
+	@$(VENV)/bin/python -m tests.lane $(LANE_ARGS)
 
 lint: develop ## ruff (rules and format) and mypy --strict
 	@$(VENV)/bin/ruff check

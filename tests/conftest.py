@@ -1,45 +1,65 @@
-"""What all tests share: private hosts, and the rule about skips."""
+"""What all tests share: private hosts, the rule about skips, and which tests belong in which lane."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.lab import Host, missing
+from tests.lane.kernel import NoKernel, kernel
+from tests.lane.selection import Choice, chosen, lane_could_run, needs
 
 _EXPECTED = frozenset(filter(None, os.environ.get("CNM_EXPECTED_MISSING", "").split(",")))
 _STRICT = os.environ.get("CI") == "true"
 
 
-def _needs(item: pytest.Item) -> list[str]:
-    needs = [capability for mark in item.iter_markers("requires") for capability in mark.args]
-    if {"host", "hosts"}.intersection(getattr(item, "fixturenames", ())):
-        needs.insert(0, "netns")
-    return list(dict.fromkeys(needs))
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lanes")
+    group.addoption("--choose", type=Choice, metavar="WHICH", help=f"run nothing; choose tests: {', '.join(Choice)}")
+    group.addoption("--choose-to", type=Path, metavar="FILE", help="write their ids to FILE, one a line")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    choice = config.getoption("choose")
+    if choice:
+        lines = [item.nodeid for item in items if chosen(item, choice)]
+        config.getoption("choose_to").write_text("".join(f"{line}\n" for line in lines))
+        items.clear()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for capability in _needs(item):
+    for capability in needs(item):
         reason = missing(capability)
         if reason:
             pytest.skip(f"{capability}: {reason}")
 
 
+def _left_to_the_lane(capability: str) -> bool:
+    """Whether the lane runs, later, what is skipped here."""
+    try:
+        return not os.environ.get("CNM_LANE") and bool(kernel()) and lane_could_run([capability])
+    except (NoKernel, ValueError):
+        return False
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """In continuous integration a skip is a failure unless the lane is known to lack the capability it names
-    ($CNM_EXPECTED_MISSING, comma-separated)."""
+    """In continuous integration a skip is a failure, unless the lane will run the test (tests/lane), or no lane here
+    can: $CNM_EXPECTED_MISSING names such capabilities, comma-separated."""
     report = yield
     if _STRICT and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         named = reason.removeprefix("Skipped: ")
-        if not any(named.startswith(f"{capability}: ") for capability in _EXPECTED):
+        capability = named.partition(": ")[0]
+        if capability not in _EXPECTED and not _left_to_the_lane(capability):
             report.outcome = "failed"
             report.longrepr = (
-                f"unexpected skip: {named}\n(add the capability to CNM_EXPECTED_MISSING if this lane lacks it)"
+                f"unexpected skip: {named}\n(the lane of tests/lane may have it: `make lane`; what no lane here can "
+                "have is named in CNM_EXPECTED_MISSING)"
             )
     return report
 

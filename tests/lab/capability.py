@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -82,7 +83,12 @@ def _strace() -> str:
         return done.stderr.strip() if done.returncode else ""
 
 
+def _own_kernel() -> str:
+    return "" if os.environ.get("CNM_LANE") else "this is the machine's own kernel, whose first namespace is not ours"
+
+
 _PROBES: dict[str, Callable[[], str]] = {
+    "own-kernel": _own_kernel,
     "netns": _netns,
     "root": _root,
     "nft": _nft,
@@ -90,6 +96,30 @@ _PROBES: dict[str, Callable[[], str]] = {
     "strace": _strace,
     "bridge-netfilter": _bridge_netfilter,
 }
+
+
+class Provider(Enum):
+    """Where a capability comes from, and so which lane can bring it."""
+
+    MACHINE = "installed software, and the rights of whom runs the tests"
+    KERNEL = "a kernel: this machine's, or that of the lane (tests/lane)"
+    HARDWARE = "a device: this machine's, or one that QEMU models"
+
+
+_MACHINE = frozenset(("netns", "root", "nft", "ping", "strace"))
+_HARDWARE = frozenset(("sriov-nic",))
+
+
+def provider(capability: str) -> Provider:
+    """Where it comes from. Raises ValueError when there is no such capability."""
+    what, _, name = capability.partition(":")
+    if capability in _MACHINE or (what == "command" and name):
+        return Provider.MACHINE
+    if capability in _HARDWARE:
+        return Provider.HARDWARE
+    if capability in _PROBES or (what == "link" and name):
+        return Provider.KERNEL
+    raise ValueError(f"no such capability: {capability}")
 
 
 @cache

@@ -1,0 +1,85 @@
+"""``make test-lane``: pytest on the lane's kernel, in several guests side by side.
+
+``python -m tests.lane`` runs the tests that need what this machine's kernel lacks; with pytest's arguments, those;
+with ``--all``, all that need a kernel. pytest-xdist deals the tests out, so that all of pytest's options and reports
+work as they do outside, and a test that brings its kernel down is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.lab.host import ROOT
+from tests.lane.kernel import NoKernel, kernel
+from tests.lane.selection import Choice
+
+GUESTS = 2
+_NOTHING = 5  # pytest's exit status for "no tests were collected"
+
+
+def choose(choice: Choice, arguments: Sequence[str]) -> list[str]:
+    """The ids of the tests of that choice among those that pytest's arguments select.
+    Raises CalledProcessError (its words are on standard error already)."""
+    with tempfile.NamedTemporaryFile("r", prefix="cnm-lane.") as file:
+        options = ["--collect-only", "-q", "-p", "no:xdist", f"--choose={choice}", f"--choose-to={file.name}"]
+        done = subprocess.run([ROOT / ".ci/test", *options, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # fmt: skip
+        if done.returncode not in (0, _NOTHING):
+            print(done.stdout, done.stderr, sep="", end="", file=sys.stderr)
+            done.check_returncode()
+        return file.read().splitlines()
+
+
+def pytest_command(arguments: Sequence[str], guests: int) -> list[str]:
+    """The command that runs pytest with these arguments in so many guests."""
+    guest = [sys.executable, "-m", "tests.lane.guest"]
+    if guests == 1:
+        return [*guest, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    spec = f"{guests}*popen//python={' '.join([*guest, '--stdin', sys.executable])}"
+    return [sys.executable, "-m", "pytest", "--dist", "worksteal", "--tx", spec, *arguments]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lane", description=__doc__.partition("\n")[0], allow_abbrev=False)  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="all tests that need a kernel")
+    parser.add_argument("--waiting", action="store_true", help="only tests that need what this machine's kernel lacks")
+    parser.add_argument("--optional", action="store_true", help="without a lane kernel: name the tests, and succeed")
+    parser.add_argument("--guests", type=int, default=min(GUESTS, os.cpu_count() or 1), help="how many side by side")
+    given, arguments = parser.parse_known_args(argv)
+    try:
+        tests: list[str] = []
+        if given.all or given.waiting or not arguments:
+            tests = choose(Choice.KERNEL if given.all else Choice.WAITING, arguments)
+            if not tests:
+                print("lane: no test waits for another kernel")
+                return 0
+        try:
+            image = kernel()
+        except NoKernel as error:
+            if not given.optional:
+                raise
+            print(f"lane: {len(tests)} tests wait for a lane kernel ({error}):", *tests, sep="\n  ")
+            return 0
+    except NoKernel as error:
+        print(f"lane: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)
+    guests = min(given.guests, len(tests)) if tests else given.guests
+    print(f"lane: {len(tests) or 'the chosen'} tests in {guests} guests of {image}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="cnm-lane.") as folder:
+        if tests:
+            listing = Path(folder, "tests")
+            listing.write_text("".join(f"{test}\n" for test in tests))
+            arguments = [f"@{listing}", *[a for a in arguments if a.startswith("-")]]
+        return subprocess.run(pytest_command(arguments, guests), cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
