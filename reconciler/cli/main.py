@@ -10,17 +10,25 @@ import typer
 
 from reconciler import __version__
 from reconciler.cli import change, host, look, text
+from reconciler.cli.program import program
+
+_SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,  # rich takes as long to import as all else that the help needs
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
+}
+_verbs = typer.Typer()
+for family in (change, look, text, host):
+    family.register(_verbs)
 
 app = typer.Typer(
     name="cnm",
+    cls=program(_verbs.registered_commands, _SETTINGS),
     help="Container networks, declared: write manifests, read the plan, apply it, keep it so.",
     epilog="Exit status: 0 in sync, 1 error, 2 changes pending, 3 and 4 failed, 5 stale plan or locked, 6 conflict.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+    **_SETTINGS,
 )
-for family in (change, look, text, host):
-    family.register(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -31,11 +39,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _program(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", metavar="", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options of the program itself."""
+    """Options of the program itself. Without a verb it tells which there are; that is wrong usage all the same."""
+    if context.invoked_subcommand is None:
+        sys.stderr.write(f"{context.get_help()}\n")
+        raise typer.Exit(1)
 
 
 def main() -> NoReturn:
@@ -74,8 +86,6 @@ def main() -> NoReturn:
 def _tell_usage(error: Any) -> None:
     """What the parser did not understand, and how the command is written."""
     message = error.format_message()
-    if not message:  # no command at all: the help was shown
-        return
     sys.stderr.write(f"error: {message[0].lower()}{message[1:]}\n")
     context = getattr(error, "ctx", None)
     if context is not None:

@@ -1,0 +1,59 @@
+"""What `cnm` loads before it does anything: no more than it needs, so that help and completion come at once."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+# What takes long to import and what only verbs need that plan or apply. Each with all that is below it.
+HEAVY = frozenset(
+    (
+        *("pydantic", "pydantic_core", "ruamel", "_ruamel_yaml", "rich", "jsonpatch", "pyroute2", "watchfiles"),
+        *("reconciler.manifest", "reconciler.topology", "reconciler.drivers", "reconciler.resources"),
+        *("reconciler.planner", "reconciler.engine", "reconciler.host", "reconciler.netlink", "reconciler.review"),
+        *("asyncio", "http", "email", "ssl", "urllib.request", "xml", "sqlite3", "concurrent", "multiprocessing"),
+        *("json", "secrets", "tempfile", "importlib.metadata"),
+    )
+)
+
+LOADED = "import sys; from reconciler.cli.main import main\ntry: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["version"],
+        ["--version"],
+        ["--help"],
+        ["-h"],
+        ["plan", "--help"],
+        ["no-such-verb"],
+        ["plan", "--no-such-option"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True)
+    modules = done.stderr.splitlines()[-1].split()
+    assert "reconciler.cli.main" in modules
+    found = {module for module in modules if any(f"{module}.".startswith(f"{heavy}.") for heavy in HEAVY)}
+    assert not found
+
+
+def test_only_the_verb_that_runs_is_built() -> None:
+    code = "from reconciler.cli.main import app; import typer; g = typer.main.get_command(app); g.get_command(None, 'plan'); print(*g.commands._built)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["plan"]
+
+
+def test_help_names_every_verb_once() -> None:
+    command = [sys.executable, "-m", "reconciler.cli.main"]
+    text = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    for verb in ("plan", "apply", "destroy", "status", "exec", "validate", "doctor", "version"):
+        assert len(re.findall(rf"^  {verb} +[A-Z]", text, re.MULTILINE)) == 1
+    alone = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert text.partition("\n")[2] == alone.stderr.partition("\n")[2]
