@@ -11,6 +11,7 @@ import typer
 from reconciler import __version__
 from reconciler.cli import change, host, look, text
 from reconciler.cli.program import program
+from reconciler.review.escape import visible
 
 _SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,  # rich takes as long to import as all else that the help needs
@@ -67,7 +68,8 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except PermissionError as error:
-        sys.stderr.write(f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; run cnm as root\n")
+        what = f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
+        sys.stderr.write(f"error: {visible(what)}; run cnm as root\n")
         sys.exit(1)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # wrong usage, told by the parser
@@ -78,7 +80,7 @@ def main() -> NoReturn:
         if os.environ.get("CNM_TRACEBACK"):
             raise
         sys.stderr.write(
-            f"error: unexpected {type(error).__name__}: {error}\nSet CNM_TRACEBACK=1 to see where; please report it.\n"
+            f"error: unexpected {type(error).__name__}: {visible(str(error))}\nSet CNM_TRACEBACK=1 to see where; please report it.\n"
         )
         sys.exit(1)
 
@@ -95,7 +97,6 @@ def _tell_usage(error: Any) -> None:
 def _tell(error: Exception) -> None:
     from reconciler.cli.console import errors
     from reconciler.errors import ManifestError, PlanError
-    from reconciler.review.escape import visible
     from reconciler.review.terminal import show_problems
 
     console = errors()

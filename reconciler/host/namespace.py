@@ -55,7 +55,7 @@ class Namespace:
         """The namespace's own socket, opened on first use and kept."""
         if self._rtnl is None:
             with self.entered():
-                self._rtnl = Rtnl()
+                self._rtnl = Rtnl(self.name)
         return self._rtnl
 
     @contextmanager
@@ -115,7 +115,7 @@ class Namespace:
 
     def settle(self, sysctls: Iterable[tuple[str, str]]) -> None:
         """For a namespace that the calling thread just made and is still in: open its socket, set its sysctls."""
-        self._rtnl = Rtnl()
+        self._rtnl = Rtnl(self.name)
         for path, value in sysctls:
             self.write_sysctl_here(path, value)
 

@@ -36,16 +36,22 @@ SO_RCVBUFFORCE = 33
 _buffer = bytearray(65536)
 _CHUNK = 200  # requests a send: past this the kernel's own work is all that is left to win
 _DUMP_TRIES = 10
-_MOST = 1_000_000  # objects of one kind in one namespace; a sandbox's root must not be able to exhaust us
+# Objects of one kind in one namespace: a sandbox's root must not be able to exhaust us. The host itself may be
+# a router with a full table.
+MOST, MOST_IN_A_SANDBOX = 1_000_000, 100_000
+
+_PLURALS = {18: "interfaces", 22: "addresses", 26: "routes", 30: "neighbours"}  # RTM_GET* (linux/rtnetlink.h)
 
 
 class Rtnl:
     """One NETLINK_ROUTE socket. It belongs to the namespace in which it was opened, for ever, wherever the
     process goes. Not for use by two threads at once."""
 
-    __slots__ = ("_sequence", "_socket")
+    __slots__ = ("_most", "_sequence", "_socket", "_where")
 
-    def __init__(self) -> None:
+    def __init__(self, sandbox: str = "") -> None:
+        self._where = f"sandbox {sandbox}" if sandbox else "this host"
+        self._most = MOST_IN_A_SANDBOX if sandbox else MOST
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
         for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
@@ -99,8 +105,8 @@ class Rtnl:
                     if item is not None:
                         found.append(item)
                 offset += (length + 3) & ~3
-            if len(found) > _MOST:
-                raise ObservationError(f"more than {_MOST:,} objects of one kind in one namespace")
+            if len(found) > self._most:
+                raise ObservationError(f"{self._where} has more than {self._most:,} {_PLURALS.get(kind, 'objects')}")
 
     def _drain(self) -> None:
         self._socket.setblocking(False)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from html import escape as _html
 
 # Unicode categories that change how the text around them is shown: control, format (bidi overrides among
 # them), surrogates, private use, line and paragraph separators.
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+
+_MARKUP = frozenset(r"\`*_{}[]()<>#+!|~@&=$")
+_BLOCK = re.compile(r"\A(\s*\d*)([-.)])")  # what would begin a list, a heading or a rule
+_AUTOLINK = re.compile(r"(?i)(:|\bwww)(//|\.)")  # GitHub's and GitLab's extension: bare addresses are links
+_TICKS = re.compile("`+")
 
 
 def visible(text: str) -> str:
@@ -25,12 +31,17 @@ def _shown(char: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Inside a Markdown table cell or paragraph: nothing is markup, nothing ends the cell."""
-    return (
-        "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-.!|~@" else char for char in visible(text))
-        .replace("\\-", "-")
-        .replace("\\.", ".")
-    )
+    """Inside a Markdown table cell or paragraph: nothing is markup, an entity or a link, nothing ends the cell."""
+    shown = "".join(f"\\{char}" if char in _MARKUP else char for char in visible(text).strip())
+    return _AUTOLINK.sub(r"\1\\\2", _BLOCK.sub(r"\1\\\2", shown))
+
+
+def code(text: str, *, cell: bool = False) -> str:
+    """As a Markdown code span, in which nobody is mentioned and nothing linked. ``cell``: inside a table."""
+    shown = visible(text).replace("|", "\\|") if cell else visible(text)
+    fence = "`" * (max((len(run) for run in _TICKS.findall(shown)), default=0) + 1)
+    pad = " " if shown[:1] in " `" or shown[-1:] in " `" else ""
+    return f"{fence}{pad}{shown}{pad}{fence}" if shown.strip() else ""
 
 
 def xml(text: str) -> str:

@@ -34,17 +34,24 @@ def mermaid(topology: Topology) -> str:
     for network in picture.networks:
         subnets = "<br>".join(str(subnet.cidr) for subnet in network.subnets)
         kind = f"{network.driver}{', internal' if network.internal else ''}"
-        lines.append(f'  n_{network.name}[["{network.name}<br>{kind}<br>{subnets}"]]')
-    lines += [f'  s_{name}("{name}")' for name in picture.sandboxes]
+        lines.append(f'  {_id("n", network.name)}[["{network.name}<br>{kind}<br>{subnets}"]]')
+    lines += [f'  {_id("s", name)}("{name}")' for name in picture.sandboxes]
     for sandbox, name, endpoint in picture.edges:
-        lines.append(f'  s_{sandbox} ---|"{_mermaid(endpoint.interface)} {_addresses(endpoint)}"| n_{name}')
+        label = f"{_mermaid(endpoint.interface)} {_addresses(endpoint)}"
+        lines.append(f'  {_id("s", sandbox)} ---|"{label}"| {_id("n", name)}')
     for network in picture.networks:
-        lines += [f"  n_{other.name} -.->|may reach| n_{network.name}" for other in network.allow_from]
+        lines += [f"  {_id('n', other.name)} -.->|may reach| {_id('n', network.name)}" for other in network.allow_from]
     return "\n".join(lines) + "\n"
 
 
+def _id(prefix: str, name: str) -> str:
+    """An identifier; in one, ``--`` would begin an edge, and no name has an underscore."""
+    return f"{prefix}_{name.replace('-', '_')}"
+
+
 def _mermaid(text: str) -> str:
-    return xml(text).replace("|", "#124;")
+    """In a quoted label: everything that Mermaid, Markdown or HTML could see something in becomes its entity code."""
+    return "".join(char if char.isalnum() or char in " .:/_-" else f"#{ord(char)};" for char in visible(text))
 
 
 def dot(topology: Topology) -> str:
@@ -94,15 +101,23 @@ def svg(topology: Topology) -> str:
     out += [_box(_LEFT, left[name], 140, "#e7f0e4", name, "") for name in picture.sandboxes]
     for network in picture.networks:
         subnets = ", ".join(str(subnet.cidr) for subnet in network.subnets)
+        if network.allow_from:
+            subnets += f" ← {', '.join(other.name for other in network.allow_from)}"
         out.append(_box(_RIGHT, right[network.name], 200, "#e4eaf5", f"{network.name} ({network.driver})", subnets))
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
 def _box(x: int, y: int, width: int, color: str, title: str, below: str) -> str:
-    text = f'<text x="{x + 10}" y="{y + (19 if below else 26)}" font-weight="bold">{xml(title)}</text>'
+    text = f'<text x="{x + 10}" y="{y + (19 if below else 26)}" font-weight="bold">{_cut(title, width / 8)}</text>'
     if below:
-        text += f'<text x="{x + 10}" y="{y + 35}" font-size="10">{xml(below)}</text>'
+        text += f'<text x="{x + 10}" y="{y + 35}" font-size="10">{_cut(below, width / 6)}</text>'
     return f'<rect x="{x}" y="{y}" width="{width}" height="44" rx="6" fill="{color}" stroke="#556"/>{text}'
+
+
+def _cut(text: str, most: float) -> str:
+    """What fits into a box of ``most`` characters; the whole text shows when pointed at."""
+    shown = text if len(text) <= most else f"{text[: int(most) - 1]}…"
+    return xml(shown) if shown == text else f"{xml(shown)}<title>{xml(text)}</title>"
 
 
 FORMATS: Mapping[str, Callable[[Topology], str]] = {"mermaid": mermaid, "dot": dot, "svg": svg}

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from reconciler.errors import Problem
 from reconciler.planner.plan import Plan
 from reconciler.resources.resource import Impact
-from reconciler.review.escape import markdown
+from reconciler.review.escape import code, markdown, xml
 from reconciler.review.outline import SYMBOLS, Line, Section, outline, summary
 
 
 def plan_markdown(plan: Plan) -> str:
     """The summary, what is in the way, then one fold per document."""
-    where = f" on `{plan.node}`" if plan.node else ""
+    where = f" on {code(plan.node)}" if plan.node else ""
     parts = [f"### cnm plan{where}\n", f"**{markdown(summary(plan))}**\n"]
     outages = [line for section in outline(plan) for line in section.lines if line.impact is Impact.OUTAGE]
     if outages:
@@ -22,7 +22,7 @@ def plan_markdown(plan: Plan) -> str:
     parts += _problems("Warnings", plan.warnings)
     if plan.pending:
         parts.append("#### Pending\n")
-        parts += [f"- {markdown(str(pending.key))}: {markdown(pending.reason)}\n" for pending in plan.pending]
+        parts += [f"- {code(str(pending.key))}: {markdown(pending.reason)}\n" for pending in plan.pending]
     parts += [_section(section) for section in outline(plan)]
     return "\n".join(parts)
 
@@ -42,10 +42,10 @@ def _section(section: Section) -> str:
     for line in section.lines:
         counts[line.sort] = counts.get(line.sort, 0) + 1
     head = ", ".join(f"{count} {sort}" for sort, count in counts.items())
-    place = f" ({markdown(section.place)})" if section.place else ""
+    place = f" ({xml(section.place)})" if section.place else ""  # inside an HTML block, Markdown means nothing
     rows = "\n".join(_row(line) for line in section.lines)
     return (
-        f"<details><summary>{markdown(section.title)}{place}: {head}</summary>\n\n"
+        f"<details><summary>{xml(section.title)}{place}: {head}</summary>\n\n"
         f"| | resource | change | impact |\n|---|---|---|---|\n{rows}\n\n</details>\n"
     )
 
@@ -58,4 +58,4 @@ def _row(line: Line) -> str:
     reason = markdown(line.reason) if line.reason != "not there yet" else ""
     what = "<br>".join(filter(None, (changes, reason, along)))
     impact = "" if line.impact is Impact.NONE else str(line.impact)
-    return f"| `{SYMBOLS[line.sort]}` | {markdown(line.key)} | {what} | {impact} |"
+    return f"| `{SYMBOLS[line.sort]}` | {code(line.key, cell=True)} | {what} | {impact} |"

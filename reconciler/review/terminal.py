@@ -32,16 +32,20 @@ def show_plan(console: Console, plan: Plan, *, verbose: bool = False) -> None:
         _show_section(console, section, verbose)
     show_problems(console, plan.conflicts, "conflict", "red")
     show_problems(console, plan.warnings, "warning", "yellow")
-    show_pending(console, plan.pending)
+    show_pending(console, plan.pending, verbose=verbose)
     console.print(Text(summary(plan), style="bold"))
 
 
-def show_pending(console: Console, pending: Iterable[Pending]) -> None:
-    """What has to wait, a line each, as warnings."""
+def show_pending(console: Console, pending: Iterable[Pending], *, verbose: bool = False) -> None:
+    """What has to wait, as warnings: a line for each thing that is waited for."""
+    waiting: dict[str, list[Pending]] = {}
     for item in pending:
-        text = Text(f"{visible(str(item.origin))}: ", style="bold") if item.origin.file else Text()
+        waiting.setdefault(f"{item.reason} {item.key}" if verbose else item.reason, []).append(item)
+    for first, *more in waiting.values():
+        text = Text(f"{visible(str(first.origin))}: ", style="bold") if first.origin.file else Text()
         text.append("warning: ", style="bold cyan")
-        text.append(f"{visible(str(item.key))} waits: {visible(item.reason)}")
+        verb = f"and {len(more)} more wait (-v shows them)" if more else "waits"
+        text.append(f"{visible(str(first.key))} {verb}: {visible(first.reason)}")
         console.print(text)
 
 
@@ -178,7 +182,7 @@ def show_checks(console: Console, checks: Iterable[Check]) -> None:
         finding = visible(check.finding)
         if check.remedy and check.level != "ok":
             finding += f"; remedy: {visible(check.remedy)}"
-        rows.append((Text(check.level, style=colors[check.level]), Text(check.subject), Text(finding)))
+        rows.append((Text(check.level, style=colors[check.level]), Text(visible(check.subject)), Text(finding)))
     _show_columns(console, rows)
 
 
@@ -200,7 +204,7 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
         Text(f"{visible(str(explanation.key))}: {explanation.state}", style=f"bold {_STATES[explanation.state]}")
     )
     for origin in explanation.origins:
-        by = f", rendered by driver {origin.driver}" if origin.driver else ""
+        by = f", rendered by driver {visible(origin.driver)}" if origin.driver else ""
         console.print(Text(f"  asked for by {visible(origin.document)} ({visible(str(origin))}){by}"))
     if not explanation.origins:
         console.print(Text("  no manifest asks for it"))
