@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.drivers.registry import drivers
@@ -45,10 +46,16 @@ def missing(host: Host, capability: str) -> str:
         return link_kind(what)
     if capability == "nft":
         return "" if host.nft.installed else "nft is not installed"
+    if capability == "vfio":
+        return "" if Path("/sys/bus/pci/drivers/vfio-pci").is_dir() else "driver vfio-pci is not loaded"
     return f"cnm does not know how to look for {capability}"
 
 
-_REMEDIES = {"nft": "apt-get install nftables", "link": "a kernel built with it, or its module loaded (modprobe)"}
+_REMEDIES = {
+    "vfio": "modprobe vfio-pci, on a host with an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
+    "nft": "apt-get install nftables",
+    "link": "a kernel built with it, or its module loaded (modprobe)",
+}
 
 
 def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:

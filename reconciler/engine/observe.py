@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from reconciler.host import sysfs
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.netlink.address import RTM_GETADDR, decode_address, dump_addresses
@@ -16,7 +17,8 @@ from reconciler.resources.actuator import Scope
 from reconciler.resources.netns import Netns
 from reconciler.resources.registry import actuators
 from reconciler.resources.resource import Key, Observed, Resource
-from reconciler.topology.view import HostLink, HostRoute, NodeFacts
+from reconciler.resources.sriov import in_use
+from reconciler.topology.view import HostLink, HostRoute, NodeFacts, PhysicalFunction
 
 RESOLV_CONF = "/etc/resolv.conf"
 _FIRST = ("netns", "link")  # namespaces are opened, then interfaces give names to indices; all else builds on both
@@ -81,6 +83,7 @@ def read_facts(host: Host, node: str) -> NodeFacts:
         ),
         nameservers=_nameservers(),
         links=_links(host),
+        functions=_functions(host),
     )
 
 
@@ -98,10 +101,40 @@ def _links(host: Host) -> tuple[HostLink, ...]:
             link.mtu,
             tuple(sorted(addresses.get(link.ifindex, ()))),
             names.get(link.link, "") if link.netnsid == -1 else "",
+            link.device,
         )
         for link in sorted(host.root.links, key=lambda link: link.name)
         if link.name != "lo" and owner_of(link.altnames)[0] != host.owner
     )
+
+
+def _functions(host: Host) -> tuple[PhysicalFunction, ...]:
+    """The NICs that can have virtual functions, by name."""
+    given = {text: entry.get("user") for text, entry in host.inventory.settings.items() if text.startswith("vf/")}
+    found = []
+    for link in sorted(host.root.links, key=lambda link: link.name):
+        count = sysfs.vf_count(link.device) if link.device else None
+        if count is None:
+            continue
+        used = []
+        for index in range(count):
+            whose = given.get(f"vf/{link.name}/{index}") or in_use(host, link.device, index)
+            if whose:
+                used.append((index, str(whose)))
+        vendor, product = sysfs.ids(link.device)
+        found.append(
+            PhysicalFunction(
+                pf=link.name,
+                device=link.device,
+                vendor=vendor,
+                product=product,
+                driver=sysfs.driver(link.device),
+                vfs=count,
+                limit=sysfs.vf_limit(link.device),
+                used=tuple(used),
+            )
+        )
+    return tuple(found)
 
 
 def _nameservers() -> tuple[str, ...]:

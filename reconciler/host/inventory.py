@@ -35,6 +35,7 @@ class Inventory:
     ``netns``: name of a namespace that we made -> its inode; 0 while it is only intended.
     ``made``: keys of what we made where marks prove nothing (other people's namespaces and interfaces).
     ``sources``: name of a sandbox in somebody else's namespace -> where that is (``pid:123``).
+    ``devices``: key of a link -> the hardware that it is, and what that was on the host (resources/device.py).
     ``settings``: key of a sysctl -> {"value": what stood before, "along": {path: value} that changed with it}.
     """
 
@@ -44,6 +45,7 @@ class Inventory:
         self.made: set[str] = set()
         self.sources: dict[str, str] = {}
         self.settings: dict[str, dict[str, Any]] = {}
+        self.devices: dict[str, dict[str, Any]] = {}
         self._saved = self._text()
 
     @classmethod
@@ -66,6 +68,7 @@ class Inventory:
             inventory.made = {str(key) for key in data["made"]}
             inventory.sources = {str(name): str(source) for name, source in data["sources"].items()}
             inventory.settings = {str(key): dict(entry) for key, entry in data["settings"].items()}
+            inventory.devices = {str(key): dict(entry) for key, entry in data.get("devices", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ObservationError(f"{inventory.path} is damaged: {error}") from None
         inventory._saved = inventory._text()
@@ -78,6 +81,7 @@ class Inventory:
             "made": sorted(self.made),
             "sources": dict(sorted(self.sources.items())),
             "settings": dict(sorted(self.settings.items())),
+            "devices": dict(sorted(self.devices.items())),
         }
         return json.dumps(data, separators=(",", ":"))
 
@@ -86,7 +90,7 @@ class Inventory:
         text = self._text()
         if text == self._saved:
             return
-        if not (self.netns or self.made or self.sources or self.settings):
+        if not (self.netns or self.made or self.sources or self.settings or self.devices):
             self.path.unlink(missing_ok=True)
             with suppress(OSError):
                 self.path.parent.rmdir()

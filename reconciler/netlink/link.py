@@ -25,7 +25,8 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_NEWLINKPROP, RTM_DELLINK
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 5, 10, 13, 18
 IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 26, 27, 28, 29, 37
-IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
+IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 49, 52, 53
+IFLA_PARENT_DEV_NAME, IFLA_PARENT_DEV_BUS_NAME = 56, 57
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE = 8
 VETH_INFO_PEER = 1
@@ -56,6 +57,7 @@ class RawLink(NamedTuple):
     data: bytes
     port_kind: str
     port: bytes
+    device: str  # "BUS/NAME" of the hardware: pci/0000:01:00.0
 
 
 def dump_links() -> bytes:
@@ -66,7 +68,7 @@ def dump_links() -> bytes:
 def decode_link(buffer: bytearray, start: int, end: int) -> RawLink:
     """One RTM_NEWLINK payload. Written out in one loop because it runs once per link per look."""
     _family, _type, index, flags, _change = _IFINFOMSG.unpack_from(buffer, start)
-    name = kind = mac = addr_gen = port_kind = ""
+    name = kind = mac = addr_gen = port_kind = bus = hardware = ""
     mtu = master = link = txqlen = group = 0
     netnsid = -1
     data = port = b""
@@ -117,10 +119,31 @@ def decode_link(buffer: bytearray, start: int, end: int) -> RawLink:
                 for item, first, last in attributes(buffer, at, offset + length)
                 if item == IFLA_ALT_IFNAME
             )
+        elif attr == IFLA_PARENT_DEV_NAME:
+            hardware = string(buffer, at, offset + length)
+        elif attr == IFLA_PARENT_DEV_BUS_NAME:
+            bus = string(buffer, at, offset + length)
         offset += (length + 3) & ~3
     up = bool(flags & IFF_UP)
+    device = f"{bus}/{hardware}" if hardware else ""
     return RawLink(
-        index, name, up, kind, mtu, mac, master, link, netnsid, txqlen, group, addr_gen, altnames, data, port_kind, port
+        index,
+        name,
+        up,
+        kind,
+        mtu,
+        mac,
+        master,
+        link,
+        netnsid,
+        txqlen,
+        group,
+        addr_gen,
+        altnames,
+        data,
+        port_kind,
+        port,
+        device,
     )
 
 
@@ -162,6 +185,24 @@ def delete_link(index: int) -> bytes:
 def delete_group(group: int) -> bytes:
     """Delete all interfaces of a group in one go: one wait for RCU, not one a link."""
     return message(RTM_DELLINK, 0, _IFINFOMSG.pack(0, 0, 0, 0, 0), u32(IFLA_GROUP, group))
+
+
+def move_link(index: int, netns_fd: int, new_index: int, name: str) -> bytes:
+    """Take an interface down and into another namespace, under a new index (0: as it
+    comes) and name, in one step."""
+    return message(
+        RTM_NEWLINK,
+        0,
+        _IFINFOMSG.pack(0, 0, index, 0, IFF_UP),
+        u32(IFLA_NET_NS_FD, netns_fd),
+        u32(IFLA_NEW_IFINDEX, new_index) if new_index else b"",
+        text(IFLA_IFNAME, name),
+    )
+
+
+def delete_altname(index: int, altname: str) -> bytes:
+    properties = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, altname))
+    return message(RTM_DELLINKPROP, 0, _IFINFOMSG.pack(0, 0, index, 0, 0), properties)
 
 
 def add_altname(index: int, altname: str) -> bytes:

@@ -12,7 +12,7 @@ from reconciler.planner.reason import difference
 from reconciler.resources.data import from_data, key_from_data, origin_from_data, origin_to_data, to_data
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Impact, Key, Observed, Resource
-from reconciler.topology.view import HostLink, HostRoute, NodeFacts
+from reconciler.topology.view import HostLink, HostRoute, NodeFacts, PhysicalFunction
 
 PLAN, SNAPSHOT = "cnm-plan", "cnm-snapshot"
 
@@ -244,12 +244,12 @@ def snapshot_from_data(data: Any) -> Observation:
         before = from_data({"key": item["key"], "spec": was}) if was is not None else None
         items[resource.key] = Observed(resource, owner, before)
     names = {"name", "owner", "kernel", "capabilities", "ra_links", "uplink_mtu", "routes", "nameservers", "links"}
-    facts = _Reader.mapping(document["facts"], names, "facts")
+    facts = _Reader.mapping(document["facts"], names, "facts", frozenset({"functions"}))
     if type(facts["uplink_mtu"]) is not int:
         raise ValueError("facts: uplink_mtu is a number")
     routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
     links = [
-        _Reader.mapping(link, {"name", "type", "mtu", "addresses"}, "link", frozenset({"parent"}))
+        _Reader.mapping(link, {"name", "type", "mtu", "addresses"}, "link", frozenset({"parent", "device"}))
         for link in _Reader.listing(facts["links"], "links")
     ]
     if any(type(link["mtu"]) is not int for link in links):
@@ -276,9 +276,11 @@ def snapshot_from_data(data: Any) -> Observation:
                     link["mtu"],
                     tuple(text(item, "address") for item in _Reader.listing(link["addresses"], "addresses")),
                     text(link.get("parent", ""), "parent"),
+                    text(link.get("device", ""), "device"),
                 )
                 for link in links
             ),
+            functions=tuple(_function(item) for item in _Reader.listing(facts.get("functions", []), "functions")),
         ),
         partial=tuple(text(item, "partial") for item in _Reader.listing(document["partial"], "partial")),
     )
@@ -295,6 +297,21 @@ def check_asked(plan: Plan, desired: Iterable[Resource]) -> tuple[Problem, ...]:
         elif op.action is Action.DELETE and asked is not None and not op.recreate:
             found.append(Problem(Origin(document=str(op.key)), "the manifests ask for what this plan deletes"))
     return tuple(found)
+
+
+def _function(data: Any) -> PhysicalFunction:
+    texts, numbers = ("pf", "device", "vendor", "product", "driver"), ("vfs", "limit")
+    item = _Reader.mapping(data, {*texts, *numbers, "used"}, "function")
+    if any(type(item[name]) is not int for name in numbers):
+        raise ValueError("facts: vfs and limit of a function are numbers")
+    used = []
+    for pair in _Reader.listing(item["used"], "used"):
+        number, whose = _Reader.listing(pair, "used")
+        if type(number) is not int:
+            raise ValueError("facts: the number of a virtual function is a number")
+        used.append((number, _Reader.text(whose, "used")))
+    fields = {name: _Reader.text(item[name], name) for name in texts}
+    return PhysicalFunction(**fields, vfs=item["vfs"], limit=item["limit"], used=tuple(used))
 
 
 def check_stale(plan: Plan, observation: Observation) -> tuple[Problem, ...]:

@@ -61,8 +61,9 @@ class _Index:
         self.guarded_down: list[str] = []
         for op in ops:
             resource = op.resource
-            if op.action is Action.DELETE and not resource.setting:
+            if op.action is Action.DELETE:
                 self.unmakes[op.key] = op.id
+            if op.action is Action.DELETE and not resource.setting:
                 for key in op.also_removes:
                     self.unmakes.setdefault(key, op.id)
                 for claim in resource.claims():
@@ -87,12 +88,13 @@ def _edges(ops: Sequence[Op]) -> Edges:
     for op in ops:
         first: set[str] = set()
         resource = op.resource
-        if op.action is Action.DELETE and not resource.setting:
-            for need in resource.needs():  # what stands on something goes before it
+        if op.action is Action.DELETE:
+            for need in resource.needs():  # what stands on something goes, or is put back, before it
                 for key in need.keys:
                     parent = index.unmakes.get(key)
                     if parent is not None and parent != op.id:
                         before.setdefault(parent, set()).add(op.id)
+        if op.action is Action.DELETE and not resource.setting:
             if resource.guard:
                 first.update(index.guarded_down)
         else:

@@ -90,23 +90,12 @@ def from_data(data: Any) -> Resource:
     if "key" in spec or "origin" in spec:
         raise ValueError(f"{key}: spec has a field that is not its own")
     origin = origin_from_data(data.get("origin", {}))
-    try:
-        # As JSON: pydantic's strictness for Python values would want instances where JSON has mappings and lists.
-        kind: type = kinds()[key.kind]
-        shapes = kinds()[key.kind].shapes(spec)
-        plain = {name: value for name, value in spec.items() if name not in shapes}
-        text = json.dumps({"key": list(key), "origin": origin_to_data(origin), **plain})
-        resource: Resource = _adapter(kind).validate_json(text)
-        shaped = {
-            name: _adapter(shape).validate_json(json.dumps(spec[name]))
-            for name, shape in shapes.items()
-            if name in spec
-        }
-        resource = replace(resource, **shaped)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{key}: {place}: {first['msg']}") from None
+    shapes = kinds()[key.kind].shapes(spec)
+    plain = {name: value for name, value in spec.items() if name not in shapes}
+    whole = {"key": list(key), "origin": origin_to_data(origin), **plain}
+    resource: Resource = _validated(kinds()[key.kind], whole, f"{key}: ")
+    shaped = {name: _validated(shape, spec[name], f"{key}: {name}.") for name, shape in shapes.items() if name in spec}
+    resource = replace(resource, **shaped)
     _examine(resource, str(key))
     try:
         spelled = resource.identity()
@@ -117,6 +106,15 @@ def from_data(data: Any) -> Resource:
     if spelled != key:
         raise ValueError(f"{key}: its spec is about {spelled}")
     return resource
+
+
+def _validated(kind: type, data: Any, where: str) -> Any:
+    """As JSON: pydantic's strictness for Python values would want instances where JSON has mappings and lists."""
+    try:
+        return _adapter(kind).validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{where}{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _examine(spec: Any, where: str) -> None:

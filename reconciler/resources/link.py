@@ -43,7 +43,8 @@ class Link(Resource):
     ``master`` is the name of the bridge it is a port of, ``""`` for none. ``parent`` is the interface that it rides on
     (macvlan, vlan, vxlan), which may be in another namespace. ``addr_gen`` is ``none`` or
     ``eui64``: whether the kernel adds an IPv6 link-local address by itself. ``peer`` is set on the end of a
-    veth pair that makes the pair; the other end names it in ``maker``. ``existing`` True: made by
+    veth pair that makes the pair; the other end names it in ``maker``. ``device`` is hardware of the host that is
+    moved into the sandbox and given back: ``pf:NAME``, ``vf:PF/NUMBER``. ``existing`` True: made by
     somebody else, only built on.
     """
 
@@ -55,10 +56,11 @@ class Link(Resource):
         "peer": "the ends of a veth pair cannot be exchanged",
         "maker": "the ends of a veth pair cannot be exchanged",
         "parent": "an interface keeps its parent",
+        "device": "it is another device",
     }
     flaps: ClassVar[frozenset[str]] = frozenset(("mac", "master"))
 
-    type: str = ""
+    type: str | None = ""
     up: bool | None = None
     mtu: int | None = None
     mac: str | None = None
@@ -71,19 +73,24 @@ class Link(Resource):
     info: LinkInfo | None = None
     port: BridgePort | None = None
     existing: bool | None = None
+    device: str | None = None
 
     def needs(self) -> Iterable[Need]:
         if self.key.netns:
             yield Need((netns_key(self.key.netns),))
         if self.peer is not None and self.peer.netns:
             yield Need((netns_key(self.peer.netns),))
+        if self.device is not None:
+            how, _, what = self.device.partition(":")
+            pf = what.rpartition("/")[0] if how == "vf" else what
+            yield Need((Key("vf", "", what), link_key("", pf)), f"there is no interface {pf}")
         if self.parent is not None:
             yield Need((self.parent,), f"there is no interface {self.parent.name}")
         if self.master:
             yield Need((link_key(self.key.netns, self.master),), f"there is no interface {self.master}")
 
     def hangs_on(self) -> Iterable[Key]:
-        if self.key.netns:
+        if self.key.netns and self.device is None:  # hardware does not go with its namespace
             yield netns_key(self.key.netns)
         if self.maker is not None:
             yield self.maker
@@ -104,7 +111,7 @@ class Link(Resource):
         return f"there is no interface {self.key.name}" if self.existing else ""
 
     def guarded(self) -> bool:
-        return self.type == "veth" or (self.parent is not None and bool(self.key.netns))
+        return self.type == "veth" or (bool(self.key.netns) and (self.parent or self.device) is not None)
 
     def group(self) -> Key | None:
         return self.key

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from errno import EBUSY, EEXIST, EINVAL, ENODEV
+from dataclasses import fields, replace
+from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +14,7 @@ from reconciler.netlink.mark import altname, owner_of
 from reconciler.netlink.table import BRIDGE_PORT
 from reconciler.netlink.wire import Refusal, attribute, u32
 from reconciler.resources.actuator import OpView, Outcome, Scope
+from reconciler.resources.device import astray, give_back, take
 from reconciler.resources.link import BridgePort, Link, Peer, link_key
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.linkinfo.registry import infos
@@ -56,10 +57,20 @@ class LinkActuator:
                 if owner:
                     namespace.owners[raw.ifindex] = owner
                 wanted = scope.wanted.get(key)
+                held = host.inventory.devices.get(str(key))
+                if held is not None and held["hardware"] == raw.device:
+                    seen = _link(name, raw, names, outside, ends, False)
+                    yield Observed(replace(seen, type=None, device=held["device"]), owner)
+                    continue
                 yield Observed(_link(name, raw, names, outside, ends, bool(owner) or wanted is not None), owner)
+
+        yield from astray(host, scope.owner)
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
         outcomes: dict[str, Outcome] = {op.id: Outcome(op.id) for op in ops}
+        hardware = [op for op in ops if op.action != "update" and _is_hardware(host, op)]
+        outcomes |= {outcome.id: outcome for outcome in _move(host, hardware, owner)}
+        ops = [op for op in ops if op not in hardware]
         deletes = [op for op in ops if op.action == "delete"]
         creates = [op for op in ops if op.action == "create"]
         changes = [op for op in ops if op.action in ("update", "adopt")]
@@ -73,6 +84,36 @@ class LinkActuator:
         for op_id, refusal in requests.send().items():
             outcomes[op_id] = Outcome(op_id, refusal.errno, refusal.text)
         return outcomes.values()
+
+
+def _is_hardware(host: Host, op: OpView) -> bool:
+    return str(op.key) in host.inventory.devices or (isinstance(op.after, Link) and op.after.device is not None)
+
+
+def _move(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
+    """Hardware goes in and out one by one: there are few, and each is precious."""
+    for op in ops:
+        try:
+            if op.action == "delete":
+                give_back(host, op.key)
+            else:
+                spec = op.after
+                assert isinstance(spec, Link)
+                namespace = host.netns(op.key.netns)
+                index = next(_free_numbers(namespace))
+                take(host, spec, index)
+                refused = namespace.rtnl.send(
+                    [wire.set_link(index, *_common(namespace, spec)), *_finish(index, spec, owner)]
+                )
+                namespace.look()
+                namespace.owners[index] = owner
+                for refusal in refused.values():
+                    raise OSError(refusal.errno, refusal.text)
+            yield Outcome(op.id)
+        except KeyError:
+            yield Outcome(op.id, ENOENT, f"the network namespace of {op.key.netns} is not there")
+        except OSError as error:
+            yield Outcome(op.id, error.errno or EIO, error.strerror or str(error))
 
 
 class _VethEnds:
@@ -235,7 +276,7 @@ def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner
         elif spec.type == "veth":
             refused[op.id] = Refusal(EINVAL, "a veth needs its other end named")
             continue
-        near.add(birth.netns, op.id, wire.new_link(index, spec.key.name, spec.type, *body, data=data))
+        near.add(birth.netns, op.id, wire.new_link(index, spec.key.name, spec.type or "", *body, data=data))
         if birth.netns == spec.key.netns:
             near.add(spec.key.netns, op.id, *_finish(index, spec, owner))
         else:
@@ -327,7 +368,7 @@ def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:
         send.append(wire.set_link(index, wire.ipv6_addr_gen(after.addr_gen)))
     if "info" in differs and after.info is not None:
         data = _only(before, after, "info").encode()
-        send.append(wire.set_link(index, wire.link_info(after.type, data)))
+        send.append(wire.set_link(index, wire.link_info(after.type or "", data)))
     if "port" in differs and after.port is not None:
         # A port that moves to another bridge has that bridge's defaults: send all of them.
         spec = after.port if "master" in differs else _only(before, after, "port")

@@ -152,13 +152,30 @@ class HostRoute:
 @dataclass(frozen=True, slots=True)
 class HostLink:
     """An interface of the host that is not ours. ``type`` is the kernel's kind, "" for hardware; ``addresses`` are
-    its global ones, with prefix length; ``parent`` is the interface of the host that it rides on, "" for none."""
+    its global ones, with prefix length; ``parent`` is the interface of the host that it rides on, "" for none;
+    ``device`` is the hardware's place, like pci/0000:01:00.0."""
 
     name: str
     type: str
     mtu: int
     addresses: tuple[str, ...] = ()
     parent: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalFunction:
+    """A NIC that can have virtual functions. ``vfs`` are those that it has now, ``limit`` how many it can have.
+    ``used`` are (number, whose): ``NETWORK/ENDPOINT`` for what we gave away, else what the host says of it."""
+
+    pf: str
+    device: str
+    vendor: str
+    product: str
+    driver: str
+    vfs: int
+    limit: int
+    used: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +195,7 @@ class NodeFacts:
     routes: tuple[HostRoute, ...] = ()
     nameservers: tuple[str, ...] = ()
     links: tuple[HostLink, ...] = ()
+    functions: tuple[PhysicalFunction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,5 +18,6 @@ class Sample:
     variants: tuple[Resource, ...] = ()
     foreign: str = ""
     cascade: tuple[Key, ...] = ()
+    setup: str = ""  # a shell command that makes what it needs of hardware
     requires: tuple[str, ...] = ()  # what the kernel must have, beyond what all tests here need
     beside: tuple[Resource, ...] = ()  # made too, so that cascades have something to take

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
 
-import tests.contract.samples as samples_package
 from reconciler.engine.execute import Execution
 from reconciler.engine.observe import observe
 from reconciler.host.host import Host
@@ -20,20 +17,13 @@ from reconciler.resources.registry import actuators, kinds
 from reconciler.resources.resource import Key, Resource
 from reconciler.topology.view import NodeFacts
 from tests.contract.sample import Sample
+from tests.contract.samples import samples
 from tests.kernel.private import isolated, run
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:bridge", "link:veth")
 
 
-def _samples() -> list[Sample]:
-    found = []
-    for module in pkgutil.iter_modules(samples_package.__path__):
-        loaded = importlib.import_module(f"{samples_package.__name__}.{module.name}")
-        found += [loaded.SAMPLE, *getattr(loaded, "MORE", ())]
-    return found
-
-
-SAMPLES = _samples()
+SAMPLES = samples()
 
 
 def _each(samples: Iterable[Sample]) -> pytest.MarkDecorator:
@@ -52,9 +42,11 @@ def test_every_kind_has_a_sample() -> None:
 
 
 class Bench:
-    """A host to hold resources against."""
+    """A host to hold resources against, with the hardware that a sample needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, sample: Sample | None = None) -> None:
+        if sample is not None and sample.setup:
+            run("sh", "-c", sample.setup)
         self.host = Host()
 
     def look(self, desired: Sequence[Resource]) -> Observation:
@@ -88,7 +80,7 @@ def _create(resource: Resource) -> Op:
 @every_sample
 @isolated
 def test_create_is_read_back_and_marked(sample: Sample) -> None:
-    bench = Bench()
+    bench = Bench(sample)
     bench.reach([*sample.base, sample.spec])
     fresh = Bench()  # nothing but the host itself, and the inventory, to know it by
     seen = fresh.look([*sample.base, sample.spec]).items[sample.spec.key]
@@ -99,7 +91,7 @@ def test_create_is_read_back_and_marked(sample: Sample) -> None:
 @every_sample
 @isolated
 def test_create_again_is_success(sample: Sample) -> None:
-    bench = Bench()
+    bench = Bench(sample)
     bench.reach([*sample.base, sample.spec])
     bench.apply(*[_create(resource) for resource in _with_ends(sample)])
     assert bench.plan([*sample.base, sample.spec]).empty
@@ -113,6 +105,7 @@ def _with_ends(sample: Sample) -> list[Resource]:
 @every_sample
 @isolated
 def test_each_variant_is_reached_as_declared(sample: Sample) -> None:
+    Bench(sample)
     for variant in sample.variants:
         bench = Bench()
         bench.reach([*sample.base, sample.spec])
@@ -129,7 +122,7 @@ def test_each_variant_is_reached_as_declared(sample: Sample) -> None:
 @every_sample
 @isolated
 def test_delete_twice(sample: Sample) -> None:
-    bench = Bench()
+    bench = Bench(sample)
     bench.reach([*sample.base, sample.spec])
     plan = bench.reach([r for r in sample.base if r.made_by() != sample.spec.key])
     deletes = [op for op in plan.ops() if op.key == sample.spec.key]

@@ -87,7 +87,20 @@ def _own_kernel() -> str:
     return "" if os.environ.get("CNM_LANE") else "this is the machine's own kernel, whose first namespace is not ours"
 
 
+def _netdevsim() -> str:
+    return "" if Path("/sys/bus/netdevsim").is_dir() else "the kernel has no netdevsim"
+
+
+def _sriov_nic() -> str:
+    for path in Path("/sys/bus/pci/devices").glob("*/sriov_totalvfs"):
+        if path.read_text().strip() != "0" and (path.parent / "net").is_dir():
+            return ""
+    return "there is no NIC with virtual functions"
+
+
 _PROBES: dict[str, Callable[[], str]] = {
+    "netdevsim": _netdevsim,
+    "sriov-nic": _sriov_nic,
     "own-kernel": _own_kernel,
     "netns": _netns,
     "root": _root,

@@ -15,6 +15,7 @@ from reconciler.resources.nft import NftChain, Rule, chain_key
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Resource
 from reconciler.resources.sysctl import sysctl_key
+from tests.contract.samples import samples
 from tests.planner.scene import address, asked_by, bridge, filter_table, netns, route, sysctl, veth
 
 SAMPLES: tuple[Resource, ...] = (
@@ -28,6 +29,7 @@ SAMPLES: tuple[Resource, ...] = (
     sysctl("net/ipv6/conf/eth0.10/forwarding", "1", dev="eth0.10", first=(sysctl_key("", "net/ipv4/ip_forward"),)),
     *filter_table(),
     NftChain(key=chain_key("inet", "cnm", "c"), rules=(Rule(comment="why", expr='[{"accept":null}]'),)),
+    *(spec for sample in samples() for spec in (sample.spec, *sample.variants)),
 )
 
 

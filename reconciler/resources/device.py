@@ -1,0 +1,137 @@
+"""Hardware that a sandbox gets for itself: an interface of the host moved in whole, and given back as it was.
+
+The ledger (``Inventory.devices``) holds what it was before anything is touched, so that a crash between any two steps
+loses nothing: where the hardware is now is asked of the kernel, by its place on the bus, whatever its name is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from errno import EBUSY, EEXIST, ENODEV
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+from reconciler.host import sysfs
+from reconciler.netlink import link as wire
+from reconciler.netlink.mark import owner_of
+from reconciler.netlink.wire import attribute, text, u32
+from reconciler.resources.link import Link
+from reconciler.resources.resource import Key, Observed
+
+if TYPE_CHECKING:
+    from reconciler.host.host import Host
+    from reconciler.host.namespace import Namespace
+
+_PATIENCE = 30  # tenths of a second
+ASTRAY = "astray"  # what Link.device is of hardware that we hold, but that is not where it belongs
+
+
+def located(host: Host, key: Key) -> tuple[Namespace, wire.RawLink] | None:
+    """Where the hardware of a ledger entry is now: in its sandbox, or on the host; None when in neither."""
+    hardware = host.inventory.devices[str(key)]["hardware"]
+    places = [host.netns(key.netns)] if key.netns in host.open_namespaces() else []
+    for namespace in (*places, host.root):
+        for raw in namespace.links:
+            if raw.device == hardware:
+                return namespace, raw
+    return None
+
+
+def astray(host: Host, owner: str) -> Iterable[Observed]:
+    """Entries of the ledger whose hardware is on the host: half-way in or out, or put out by its sandbox's end."""
+    for name in host.inventory.devices:
+        key = Key.parse(name)
+        found = located(host, key)
+        if found is not None and found[0] is host.root:
+            raw = found[1]
+            yield Observed(Link(key=key, type=None, device=ASTRAY, up=raw.up, mtu=raw.mtu, mac=raw.mac), owner)
+
+
+def take(host: Host, spec: Link, index: int) -> Namespace:
+    """Move what ``spec.device`` names into the sandbox, under its name and a number of our choice; it is down there.
+    Raises OSError."""
+    name, namespace = str(spec.key), host.netns(spec.key.netns)
+    held = host.inventory.devices.get(name)
+    raw = _find(host, spec.device or "", patient=held is not None)
+    if held is None or held["hardware"] != raw.device:
+        if raw.up and spec.device is not None and spec.device.startswith("vf:"):
+            raise OSError(EBUSY, f"{spec.device}: interface {raw.name} is up on the host: somebody uses it")
+        host.inventory.devices[name] = {
+            "device": spec.device,
+            "hardware": raw.device,
+            "name": raw.name,
+            "mac": raw.mac,
+            "mtu": raw.mtu,
+            "up": raw.up,
+            "addr_gen": raw.addr_gen,
+        }
+        host.inventory.save()
+    _send(host.root, wire.move_link(raw.ifindex, namespace.fd, index, spec.key.name))
+    host.root.look()
+    return namespace
+
+
+def give_back(host: Host, key: Key) -> None:
+    """Bring the hardware of a ledger entry back to the host, with the name and attributes that it had. Raises OSError."""
+    entry = host.inventory.devices.get(str(key))
+    if entry is None:
+        return
+    for netns in {key.netns, ""}.intersection(host.open_namespaces()):
+        host.netns(netns).look()
+    found = located(host, key)
+    if found is not None:
+        _return(host, *found, entry)
+    del host.inventory.devices[str(key)]
+    host.inventory.save()
+
+
+def _return(host: Host, namespace: Namespace, raw: wire.RawLink, entry: dict[str, Any]) -> None:
+    marks = [wire.delete_altname(raw.ifindex, name) for name in raw.altnames if owner_of([name])[0]]
+    _send(namespace, wire.set_link(raw.ifindex, up=False), *marks)
+    if namespace is not host.root:
+        try:
+            _send(namespace, wire.move_link(raw.ifindex, host.root.fd, 0, entry["name"]))
+        except OSError as error:
+            if error.errno != EEXIST:
+                raise
+            _send(namespace, wire.move_link(raw.ifindex, host.root.fd, 0, f"{entry['name'][:12]}%d"))
+        namespace.look()
+        host.root.look()
+        raw = next(link for link in host.root.links if link.device == raw.device)
+    elif raw.name != entry["name"]:
+        _send(host.root, wire.set_link(raw.ifindex, text(wire.IFLA_IFNAME, entry["name"])))
+    body = [u32(wire.IFLA_MTU, entry["mtu"])]
+    if raw.mac != entry["mac"]:
+        body.append(attribute(wire.IFLA_ADDRESS, wire.mac_bytes(entry["mac"])))
+    _send(host.root, wire.set_link(raw.ifindex, *body))
+    if entry["addr_gen"]:
+        _send(host.root, wire.set_link(raw.ifindex, wire.ipv6_addr_gen(entry["addr_gen"])))
+    if entry["up"]:
+        _send(host.root, wire.set_link(raw.ifindex, up=True))
+    host.root.look()
+
+
+def _find(host: Host, device: str, *, patient: bool) -> wire.RawLink:
+    """The interface of ``pf:NAME`` or ``vf:PF/NUMBER`` on the host. ``patient``: its namespace may just have ended, and
+    then it comes back by itself within a moment."""
+    how, _, what = device.partition(":")
+    pf, _, number = what.rpartition("/") if how == "vf" else (what, "", "")
+    for attempt in range(_PATIENCE):
+        hardware = ""
+        for raw in host.root.links:
+            if raw.name == pf:
+                hardware = sysfs.vf_device(raw.device, int(number)) if how == "vf" else raw.device
+        for raw in host.root.links:
+            if hardware and raw.device == hardware:
+                return raw
+        if not patient or attempt + 1 == _PATIENCE:
+            break
+        sleep(0.1)
+        host.root.look()
+    reason = f"its driver is {sysfs.driver(hardware) or 'none'}" if hardware else "there is no such hardware"
+    raise OSError(ENODEV, f"{device} has no interface on the host: {reason}")
+
+
+def _send(namespace: Namespace, *requests: bytes) -> None:
+    for refusal in namespace.rtnl.send(requests).values():
+        raise OSError(refusal.errno, refusal.text)

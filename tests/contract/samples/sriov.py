@@ -1,0 +1,32 @@
+from dataclasses import replace
+
+from reconciler.resources.sriov import Sriov, sriov_key
+from reconciler.resources.vf import Vf, vf_key
+from tests.contract.sample import Sample
+
+# A simulated NIC, which goes with the namespace's kernel; its interface becomes nic0.
+_SETUP = """
+echo "$$ 1" > /sys/bus/netdevsim/new_device
+ip link set "$(ip -d -o link | grep "parentdev netdevsim$$ " | cut -d: -f2 | tr -d ' ')" name nic0
+"""
+_NIC = Sriov(key=sriov_key("nic0"), vfs=4, eswitch="legacy")
+SAMPLE = Sample(
+    spec=_NIC,
+    variants=(replace(_NIC, vfs=2), replace(_NIC, eswitch="switchdev"), replace(_NIC, vfs=0)),
+    setup=_SETUP,
+    requires=("netdevsim",),
+)
+_VF = Vf(key=vf_key("nic0", 1), pf="nic0", index=1, mac="02:00:00:00:00:07", vlan=0, user="fast/a")
+VF = Sample(
+    base=(_NIC,),
+    spec=_VF,
+    variants=(
+        replace(_VF, mac="02:00:00:00:00:08", vlan=100, qos=3, protocol="802.1ad"),
+        replace(_VF, min_rate=10, max_rate=500),
+        replace(_VF, spoof_check=True, trust=True, link_state="disable"),
+        replace(_VF, user="fast/b"),
+    ),
+    setup=_SETUP,
+    requires=("netdevsim",),
+)
+MORE = (VF,)

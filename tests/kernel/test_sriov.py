@@ -1,0 +1,254 @@
+"""Driver sriov: virtual functions set, given away, and given back as they were.
+
+netdevsim has the switches of a real NIC, but no interfaces behind its virtual functions: here a whole port of it is moved.
+What moves virtual functions runs on a NIC (`make test-sriov`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.engine.controller import NetworkController
+from reconciler.errors import CnmError
+from reconciler.host import sysfs
+from reconciler.host.inventory import Inventory
+from reconciler.host.rtnl import Rtnl
+from tests.kernel.private import answers, isolated, run
+from tests.kernel.scene import Scene
+
+pytestmark = pytest.mark.requires("netns", "nft", "own-kernel")
+
+_BUS = Path("/sys/bus/netdevsim")
+
+
+@contextmanager
+def simulated() -> Iterator[str]:
+    """A netdevsim NIC in this namespace, whose interface is called nic0."""
+    number = os.getpid()
+    (_BUS / "new_device").write_text(f"{number} 1")
+    try:
+        name = next(link["ifname"] for link in links() if link.get("parentdev") == f"netdevsim{number}")
+        run("ip", "link", "set", name, "name", "nic0")
+        yield f"netdevsim/netdevsim{number}"
+    finally:
+        (_BUS / "del_device").write_text(str(number))
+
+
+def links(*where: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run("ip", *where, "-j", "-d", "link", "show"))
+    return found
+
+
+def state() -> list[tuple[Any, ...]]:
+    """What must be as before: names, places, addresses, MTUs, switches of virtual functions, drivers."""
+    return sorted(
+        (
+            link["ifname"],
+            link.get("parentdev", ""),
+            link["address"],
+            link["mtu"],
+            "UP" in link["flags"],
+            json.dumps(link.get("vfinfo_list", []), sort_keys=True),
+            json.dumps(link.get("altnames", [])),
+        )
+        for link in links()
+    )
+
+
+def network(options: str, name: str = "fast", number: int = 1) -> str:
+    subnets = f"[{{cidr: 10.{number}.0.0/24}}, {{cidr: 'fd0{number}::/64'}}]"
+    return (
+        f"kind: Network\nmetadata: {{name: {name}}}\nspec:\n  driver: sriov\n"
+        f"  subnets: {subnets}\n  options: {options}\n---\n"
+    )
+
+
+def endpoints(name: str, *sandboxes: str, options: str = "{}") -> str:
+    parts = []
+    for sandbox in sandboxes:
+        parts.append(f"kind: Sandbox\nmetadata: {{name: {sandbox}}}\n---\n")
+        parts.append(f"kind: Endpoint\nmetadata: {{name: {sandbox}}}\n")
+        parts.append(f"spec: {{network: {name}, sandbox: {sandbox}, options: {options}}}\n---\n")
+    return "".join(parts)
+
+
+@pytest.mark.requires("netdevsim")
+@isolated
+def test_a_whole_nic_goes_in_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    with simulated(), Scene(tmp_path) as scene:
+        run("ip", "link", "set", "nic0", "mtu", "1450", "up")
+        before = state()
+        scene.apply(network("{pf: nic0, mode: passthrough}") + endpoints("fast", "a"))
+        (inside,) = [link for link in links("-n", "a") if link["ifname"] == "eth0"]
+        assert "nic0" not in {link["ifname"] for link in links()}
+        assert "UP" in inside["flags"]
+        assert inside["mtu"] == 1500
+        scene.apply(network("{pf: nic0, mode: passthrough}") + endpoints("fast", "b"))
+        assert [link["ifname"] for link in links("-n", "b")] == ["lo", "eth0"]
+        scene.destroy()
+        assert state() == before
+
+
+@pytest.mark.requires("netdevsim")
+@isolated
+def test_killed_between_any_two_steps_hardware_comes_back(tmp_path: Path) -> None:
+    with simulated():
+        run("ip", "link", "set", "nic0", "mtu", "1450")
+        with Scene(tmp_path) as scene:
+            scene.write(network("{pf: nic0, mode: passthrough}") + endpoints("fast", "a"))
+        survive_every_step(tmp_path)
+
+
+def survive_every_step(folder: Path) -> None:
+    """Kill an apply, and a destroy, before every step that changes anything; afterwards a destroy by a cnm that was
+    just started brings all of it back."""
+    before = state()
+    for prepare, act in ((None, _apply), (_apply, _destroy)):
+        for step in range(1, 200):
+            if prepare is not None:
+                assert _child(lambda prepare=prepare: prepare(folder)) == 0  # type: ignore[misc]
+            killed = _child(lambda act=act, step=step: _killed_at(step, lambda: act(folder)))  # type: ignore[misc]
+            assert killed in (0, -signal.SIGKILL)
+            assert _child(lambda: _destroy(folder)) == 0
+            assert state() == before, f"killed before step {step} of {act.__name__}"
+            if not killed:
+                print(f"{act.__name__}: {step - 1} steps")
+                assert step > 5
+                break
+
+
+def _apply(folder: Path) -> None:
+    with NetworkController(node="here") as controller:
+        report = controller.execute(controller.plan([str(folder)]))
+        assert report.ok, (report.failed, report.left)
+
+
+def _destroy(_folder: Path) -> None:
+    with NetworkController(node="here") as controller:
+        report = controller.execute(controller.plan_destroy())
+        assert report.ok, (report.failed, report.left)
+
+
+def _child(body: Callable[[], None]) -> int:
+    """Run in a fork; its exit status, or minus the signal that ended it."""
+    pid = os.fork()
+    if not pid:
+        try:
+            body()
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _killed_at(step: int, body: Callable[[], None]) -> None:
+    """Die before the ``step``-th netlink request, sysfs write or save of the inventory."""
+    left = step
+
+    def counted(original: Any) -> Any:
+        def wrapper(*arguments: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **more)
+
+        return wrapper
+
+    Rtnl.send = counted(Rtnl.send)  # type: ignore[method-assign]  # in a child that ends here
+    Inventory.save = counted(Inventory.save)  # type: ignore[method-assign]
+    sysfs._write = counted(sysfs._write)
+    body()
+
+
+# -- a real NIC ----------------------------------------------------------------------------------------------
+
+on_a_nic = pytest.mark.requires("sriov-nic", "ping")
+
+
+@pytest.fixture
+def nic(tmp_path: Path) -> Iterator[str]:
+    """The NIC that has virtual functions; afterwards it has none, and nothing of ours is left."""
+    found = next(
+        link["ifname"]
+        for link in links()
+        if link.get("parentbus") == "pci" and sysfs.vf_limit(f"pci/{link['parentdev']}")
+    )
+    run("ip", "link", "set", found, "up")
+    before = state()
+    yield found
+    _destroy(tmp_path)
+    assert state() == before
+
+
+@on_a_nic
+def test_virtual_functions_reach_each_other_but_not_across_vlans(nic: str, tmp_path: Path) -> None:
+    with Scene(tmp_path) as scene:
+        shared = f"pf: {nic}, vfs: 5, trust: true"
+        scene.apply(
+            network(f"{{{shared}, vlan: 100, vfRange: 0-2}}")
+            + endpoints("fast", "a", "b")
+            + network(f"{{{shared}, vlan: 200, vfRange: 3-4}}", "other", 2)
+            + endpoints("other", "c")
+        )
+        assert _eventually(lambda: scene.reaches("a", scene.address("fast/b")))
+        assert scene.reaches("a", scene.address("fast/b", 6))
+        run("ip", "-n", "c", "address", "add", "10.1.0.77/24", "dev", "eth0")
+        assert not scene.reaches("a", "10.1.0.77")
+        (pf,) = [link for link in links() if link["ifname"] == nic]
+        assert [vf["vlan_list"][0].get("vlan", 0) for vf in pf["vfinfo_list"]][:4] == [100, 100, 0, 200]
+        run("ip", "netns", "delete", "b")  # by somebody else, with the interface in it
+    with Scene(tmp_path) as scene:
+        scene.apply()
+        assert _eventually(lambda: scene.reaches("a", scene.address("fast/b")))
+
+
+@on_a_nic
+def test_no_two_networks_get_one_virtual_function(nic: str, tmp_path: Path) -> None:
+    with Scene(tmp_path) as scene:
+        scene.write(
+            network(f"{{pf: {nic}, vfs: 3}}") + endpoints("fast", "a") + network(f"{{pf: {nic}, vfs: 3}}", "other", 2)
+        )
+        with pytest.raises(CnmError, match="give each its part"):
+            scene.plan()
+        scene.apply(network(f"{{pf: {nic}, vfs: 2}}") + endpoints("fast", "a", "b"))
+        scene.write(network(f"{{pf: {nic}, vfs: 2}}") + endpoints("fast", "a", "b", "c"))
+        with pytest.raises(CnmError, match="no virtual function"):
+            scene.plan()
+        scene.write(network(f"{{pf: {nic}, vfs: 4}}") + endpoints("fast", "a", "b"))
+        report = scene.controller.execute(scene.controller.plan([str(tmp_path)]))
+        assert any("in use" in str(error) for error in report.failed)
+        assert len(links("-n", "a")) == 2, "what is in use stays where it is"
+
+
+@on_a_nic
+@pytest.mark.requires("command:modprobe")
+def test_dpdk_mode_binds_and_gives_back(nic: str, tmp_path: Path) -> None:
+    run("modprobe", "vfio-pci")
+    with Scene(tmp_path) as scene:
+        scene.apply(network(f"{{pf: {nic}, vfs: 2, mode: dpdk}}") + endpoints("fast", "a"))
+        device = sysfs.vf_device(next(f"pci/{link['parentdev']}" for link in links() if link["ifname"] == nic), 0)
+        assert sysfs.driver(device) == "vfio-pci"
+        scene.apply(network(f"{{pf: {nic}, vfs: 2}}") + endpoints("fast", "a"))
+        assert answers("ip", "-n", "a", "link", "show", "eth0")
+
+
+@on_a_nic
+def test_killed_between_any_two_steps_a_virtual_function_comes_back(nic: str, tmp_path: Path) -> None:
+    with Scene(tmp_path) as scene:
+        scene.write(network(f"{{pf: {nic}, vfs: 1, vlan: 100}}") + endpoints("fast", "a"))
+    survive_every_step(tmp_path)
+
+
+def _eventually(holds: Callable[[], bool]) -> bool:
+    """A NIC takes seconds to bring its link up."""
+    return any(holds() for _ in range(10))
