@@ -44,7 +44,10 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
 
 
 def test_only_the_verb_that_runs_is_built() -> None:
-    code = "from reconciler.cli.main import app; import typer; g = typer.main.get_command(app); g.get_command(None, 'plan'); print(*g.commands._built)"
+    code = (
+        "from reconciler.cli.main import app; import typer; g = typer.main.get_command(app); "
+        "g.get_command(None, 'plan'); print(*g.commands._built)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["plan"]
 
