@@ -11,7 +11,6 @@ import typer
 from reconciler import __version__
 from reconciler.cli import change, host, look, text
 from reconciler.cli.program import program
-from reconciler.review.escape import visible
 
 _SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,  # rich takes as long to import as all else that the help needs
@@ -68,6 +67,8 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except PermissionError as error:
+        from reconciler.review.escape import visible
+
         what = f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
         sys.stderr.write(f"error: {visible(what)}; run cnm as root\n")
         sys.exit(1)
@@ -79,6 +80,8 @@ def main() -> NoReturn:
             sys.exit(error.exit_code)
         if os.environ.get("CNM_TRACEBACK"):
             raise
+        from reconciler.review.escape import visible
+
         sys.stderr.write(
             f"error: unexpected {type(error).__name__}: {visible(str(error))}\nSet CNM_TRACEBACK=1 to see where; please report it.\n"
         )
@@ -97,6 +100,7 @@ def _tell_usage(error: Any) -> None:
 def _tell(error: Exception) -> None:
     from reconciler.cli.console import errors
     from reconciler.errors import ManifestError, PlanError
+    from reconciler.review.escape import visible
     from reconciler.review.terminal import show_problems
 
     console = errors()
