@@ -14,6 +14,8 @@
     ├── ObservationError   the host could not be read whole
     ├── ActuationError     the kernel or a daemon refused an operation
     ├── VerifyError        applied, but the host still differs
+    ├── GuardError         a safeguard refuses; the user may overrule it
+    ├── StateError         the state folder cannot be used: full, read-only, damaged
     └── LockError          another cnm holds this host
 
 ``exit_status`` is what the ``cnm`` command ends with; the table is in docs/cli.md.
@@ -142,6 +144,14 @@ class VerifyError(CnmError):
     def __init__(self, left: Iterable[str]) -> None:
         self.left: tuple[str, ...] = tuple(left)
         super().__init__("after apply these still differ:\n" + "\n".join(f"  {line}" for line in self.left))
+
+
+class GuardError(CnmError):
+    """A plan that is right, but that would do what a safeguard is there to prevent. Nothing was touched."""
+
+
+class StateError(CnmError):
+    """What cnm must remember cannot be written or read. Nothing was touched."""
 
 
 class LockError(CnmError):

@@ -1,8 +1,10 @@
-"""The verbs that plan and change: plan, diff, apply, destroy, adopt."""
+"""The verbs that plan and change: plan, diff, apply, destroy, adopt, recover."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +16,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reconciler.engine.controller import NetworkController
-    from reconciler.engine.result import Planned, Report
+    from reconciler.engine.result import Planned, Recovery, Report
     from reconciler.planner.plan import Plan
 
-CHANGES, CONFLICT, FAILED = 2, 6, 4
+CHANGES, ROLLED_BACK, FAILED, CONFLICT = 2, 3, 4, 6
 Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Show the plan, change nothing.")]
+NoRollback = Annotated[
+    bool,
+    typer.Option("--no-rollback", metavar="", help="When something fails, leave what was done (exit status 4)."),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write it to a file (mode 0600).", show_default=False),
@@ -28,7 +34,7 @@ Markdown = Annotated[bool, typer.Option("--markdown", metavar="", help="Markdown
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (plan, diff, apply, adopt, destroy):
+    for verb in (plan, diff, apply, adopt, destroy, recover):
         app.command(rich_help_panel="Plan and change")(verb)
 
 
@@ -57,6 +63,8 @@ def plan(
     """
     names = o.sources(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        if observed is None:
+            warn_of_interruption(controller)
         planned = controller.plan(
             names, stdin=o.stdin(names), options=o.plan_options(target, exclude, adopt, allow_empty, locked, observed)
         )
@@ -109,6 +117,7 @@ def apply(
     adopt: o.Adopt = False,
     allow_empty: o.AllowEmpty = False,
     locked: o.Locked = False,
+    no_rollback: NoRollback = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -119,11 +128,14 @@ def apply(
 
     Shows the plan and asks, unless --yes. Instead of manifests it takes a plan that `cnm plan -o` saved, which is
     refused when the host changed since; manifests named beside it must still ask for what it does.
+    When something fails, the host is put back as it was: exit status 3; 4 when that did not wholly succeed.
     """
     from reconciler.errors import UsageError
 
     names = list(o.sources(manifests))
+    how = How(yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        recover_first(controller, how)
         saved = _saved_plan(names)
         if saved is not None:
             if target or exclude or adopt or allow_empty or locked:
@@ -134,7 +146,7 @@ def apply(
             planned = controller.plan(
                 names, stdin=o.stdin(names), options=o.plan_options(target, exclude, adopt, allow_empty, locked)
             )
-        return _carry_out(controller, planned, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet)
+        return _carry_out(controller, planned, how, "apply")
 
 
 def destroy(
@@ -143,6 +155,7 @@ def destroy(
     owner: o.Owner = "cnm",
     target: o.Targets = None,
     exclude: o.Excludes = None,
+    no_rollback: NoRollback = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -152,12 +165,14 @@ def destroy(
 
     Needs no manifests. What somebody else made is not touched, and settings are put back as they were.
     """
+    how = How(yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
     with o.controller(owner=owner, state_dir=state_dir) as controller:
+        recover_first(controller, how)
         planned = controller.plan_destroy(options=o.plan_options(target, exclude))
         if planned.plan.empty and not (planned.plan.conflicts or json or quiet):
             sys.stdout.write(f"There is nothing of owner {owner} to remove on this host.\n")
             return 0
-        return _carry_out(controller, planned, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet)
+        return _carry_out(controller, planned, how, "destroy")
 
 
 def adopt(
@@ -177,9 +192,70 @@ def adopt(
     They get our mark and become as the manifests want them; what cannot become so in place is made anew.
     """
     names = o.sources(manifests)
+    how = How(yes=yes, dry_run=dry_run, verbose=verbose)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        recover_first(controller, how)
         planned = controller.plan_adopt(names, keys, stdin=o.stdin(names))
-        return _carry_out(controller, planned, yes=yes, dry_run=dry_run, json=False, verbose=verbose, quiet=False)
+        return _carry_out(controller, planned, how, "adopt")
+
+
+def recover(
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Take the host as it is now, and only forget the interrupted run.")
+    ] = False,
+    owner: o.Owner = "cnm",
+    state_dir: o.StateDir = None,
+) -> int:
+    """Undo a run that was interrupted (killed, out of power), or finish it when all but its last step was done.
+
+    Every command that changes the host does this first. Exit status 0: the host is as before that run, or as it
+    wanted it; 4: not wholly, and what is left is told."""
+    with o.controller(owner=owner, state_dir=state_dir) as controller:
+        found = controller.recover(forget=forget)
+    if found is None:
+        sys.stdout.write(
+            "the interrupted run, if there was one, is forgotten\n" if forget else "no run was interrupted\n"
+        )
+        return 0
+    tell_recovery(found)
+    return 0 if found.rollback.complete else FAILED
+
+
+def tell_recovery(found: Recovery | None) -> None:
+    """Say on standard error what became of a run that had been interrupted."""
+    from reconciler.cli.console import errors
+    from reconciler.review.terminal import show_recovery
+
+    if found is not None:
+        show_recovery(errors(), found)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What the command line says about carrying out a plan."""
+
+    yes: bool = False
+    dry_run: bool = False
+    json: bool = False
+    verbose: bool = False
+    quiet: bool = False
+    undo: bool = True
+
+
+def recover_first(controller: NetworkController, how: How) -> None:
+    """Deal with an interrupted run before a new plan is made; a command that only looks says that there is one."""
+    if not controller.interrupted():
+        return
+    if not how.dry_run:
+        tell_recovery(controller.recover())
+    else:
+        warn_of_interruption(controller)
+
+
+def warn_of_interruption(controller: NetworkController) -> None:
+    what = controller.interrupted()
+    if what:
+        sys.stderr.write(f"warning: a run was interrupted here: {what}; `cnm recover` undoes it\n")
 
 
 def _saved_plan(names: list[str]) -> Path | None:
@@ -248,60 +324,75 @@ def _print_times(planned: Planned) -> None:
     errors().print(times, style="dim")
 
 
-def _carry_out(
-    controller: NetworkController,
-    planned: Planned,
-    *,
-    yes: bool,
-    dry_run: bool,
-    json: bool,
-    verbose: bool,
-    quiet: bool,
-) -> int:
+def _carry_out(controller: NetworkController, planned: Planned, how: How, purpose: str) -> int:
     """Show, ask, do, tell."""
     from reconciler.cli.console import output
-    from reconciler.errors import ConflictError, UsageError
-    from reconciler.review.terminal import show_plan, show_report
+    from reconciler.errors import ConflictError
+    from reconciler.review.terminal import show_plan
 
     plan = planned.plan
     console = output()
-    if not (quiet or json):
-        show_plan(console, plan, verbose=verbose)
+    if not (how.quiet or how.json):
+        show_plan(console, plan, verbose=how.verbose)
     if plan.conflicts:
-        if quiet or json:
+        if how.quiet or how.json:
             raise ConflictError(plan.conflicts)
         return CONFLICT
-    if dry_run:
+    if how.dry_run:
         return _status(plan)
-    asked = False
-    if not plan.empty and not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("there is no terminal to ask on; say --yes to apply, or --dry-run to look only")
-        asked = True
-        if not typer.confirm("Go ahead?", default=False):
-            console.print("nothing was changed")
-            return CHANGES
-    report = _with_progress(controller, planned, console, again=asked, quiet=quiet or json)
-    if json:
+    asked = not plan.empty and not how.yes
+    if asked and not confirmed():
+        console.print("nothing was changed")
+        return CHANGES
+    report = _with_progress(controller, planned, console, how, purpose, again=asked)
+    tell(report, how)
+    return status_of(report)
+
+
+def confirmed() -> bool:
+    """Ask. Raises UsageError when there is nobody to ask."""
+    from reconciler.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on; say --yes to apply, or --dry-run to look only")
+    return bool(typer.confirm("Go ahead?", default=False))
+
+
+def tell(report: Report, how: How) -> None:
+    """What a run did, as the command line wants it."""
+    from reconciler.cli.console import output
+    from reconciler.review.terminal import show_report
+
+    if how.json:
         import json as codec
 
         from reconciler.review.data import report_to_data
 
         sys.stdout.write(codec.dumps(report_to_data(report), indent=2) + "\n")
-    elif not plan.empty and not (quiet and report.ok):
-        show_report(console, report, verbose=verbose)
-    return 0 if report.ok else FAILED
+    elif not (report.plan.empty and report.ok) and not (how.quiet and report.ok):
+        show_report(output(), report, verbose=how.verbose)
+
+
+def status_of(report: Report) -> int:
+    """The exit status: all well, put back as it was, or neither."""
+    if report.ok:
+        return 0
+    return ROLLED_BACK if report.rollback is not None and report.rollback.complete else FAILED
 
 
 def _with_progress(
-    controller: NetworkController, planned: Planned, console: Console, *, again: bool, quiet: bool
+    controller: NetworkController, planned: Planned, console: Console, how: How, purpose: str, *, again: bool
 ) -> Report:
-    steps = sum(1 for _ in planned.plan.ops())
-    if quiet or not console.is_terminal or not steps:
-        return controller.execute(planned, again=again)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from reconciler.cli.signals import Signals
 
-    columns = (TextColumn("applying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("apply", total=steps)
-        return controller.execute(planned, progress=lambda _op, _outcome: progress.advance(task), again=again)
+    steps = sum(1 for _ in planned.plan.ops())
+    with Signals() as signals:
+        execute = partial(controller.execute, planned, purpose=purpose, again=again, undo=how.undo, stop=signals.reason)
+        if how.quiet or how.json or not console.is_terminal or not steps:
+            return execute()
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("applying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("apply", total=steps)
+            return execute(progress=lambda _op, _outcome: progress.advance(task))

@@ -7,7 +7,8 @@ Nothing here prints, asks or exits: results are data (``engine.result``), failur
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -18,13 +19,16 @@ from reconciler.drivers import registry as drivers
 from reconciler.engine import render as rendering
 from reconciler.engine.describe import describe, explanation
 from reconciler.engine.doctor import examine, require_capabilities, require_kernel
-from reconciler.engine.execute import Execution, Progress
-from reconciler.engine.observe import observe, read_facts, remember_sources
-from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Report, Status, Validated
+from reconciler.engine.execute import Progress, never
+from reconciler.engine.observe import observe, read_facts
+from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import read_plan_file, read_snapshot
+from reconciler.engine.transaction import Transaction, about, interrupted, recover
 from reconciler.errors import ConflictError, ManifestError, Origin, PlanError, Problem, StaleError, UsageError
+from reconciler.host import journal
 from reconciler.host.host import STATE_FOLDER, Host
 from reconciler.host.lock import HostLock
+from reconciler.host.step import Step, unhindered
 from reconciler.manifest.load import Manifests, load
 from reconciler.manifest.lockfile import LOCK_NAME, Lock, read_lock, write_lock
 from reconciler.manifest.source import STDIN
@@ -55,6 +59,7 @@ class NetworkController:
         environment: str | None = None,
         state_dir: Path | None = None,
         lock_file: Path | None = None,
+        step: Step = unhindered,
     ) -> None:
         self.owner = owner
         self.node = node or os.uname().nodename.partition(".")[0]
@@ -62,7 +67,9 @@ class NetworkController:
         self.environment = environment
         self.state_dir = state_dir or STATE_FOLDER
         self.lock_file = lock_file
+        self._step = step
         self._host: Host | None = None
+        self._lock: HostLock | None = None
 
     def close(self) -> None:
         if self._host is not None:
@@ -81,7 +88,7 @@ class NetworkController:
     def host(self) -> Host:
         """The host, opened on first use. Raises ObservationError, PermissionError."""
         if self._host is None:
-            self._host = Host(owner=self.owner, state_dir=self.state_dir)
+            self._host = Host(owner=self.owner, state_dir=self.state_dir, step=self._step)
         return self._host
 
     # -- from manifests alone ------------------------------------------------------------------------------
@@ -171,6 +178,12 @@ class NetworkController:
         return manifests.root / LOCK_NAME if manifests.root is not None else None
 
     @staticmethod
+    def _check_lock(validated: Validated) -> None:
+        """Raise UsageError now rather than when all is done."""
+        if validated.lock_path is not None:
+            write_lock(validated.lock_path, validated.lock, keep=False)
+
+    @staticmethod
     def _store_lock(validated: Validated) -> None:
         if validated.lock_changed and validated.lock_path is not None:
             write_lock(validated.lock_path, validated.lock)
@@ -185,6 +198,7 @@ class NetworkController:
         Raises ManifestError, PlanError, ObservationError. Conflicts are in the plan, not raised.
         """
         seconds: dict[str, float] = {}
+        stamp = b""
         if options.snapshot is not None:
             observation = read_snapshot(options.snapshot)
             node = self.node if self._named else observation.facts.name
@@ -193,6 +207,7 @@ class NetworkController:
         else:
             clock = perf_counter()
             require_kernel()
+            stamp = self._stamp()
             facts = read_facts(self.host, self.node)
             seconds["facts"] = perf_counter() - clock
             validated = self._validate(sources, stdin, options, facts, self.node, seconds)
@@ -206,16 +221,18 @@ class NetworkController:
         seconds["diff"] = perf_counter() - clock
         if options.snapshot is None and not plan.empty:
             require_capabilities(self.host, validated.topology, plan)
-        return Planned(plan, observation, validated.desired, validated, seconds)
+        return Planned(plan, observation, validated.desired, validated, seconds, stamp)
 
     def plan_destroy(self, *, options: PlanOptions = NO_OPTIONS) -> Planned:
         """How to remove all that this owner made here. Needs no manifests."""
+        stamp = b""
         if options.snapshot is not None:
             observation = read_snapshot(options.snapshot)
         else:
+            stamp = self._stamp()
             observation = observe(self.host, (), read_facts(self.host, self.node))
         plan = self._make((), observation, options, unwanted="is to be destroyed")
-        return Planned(plan, observation)
+        return Planned(plan, observation, stamp=stamp)
 
     def plan_adopt(self, sources: Sequence[str], keys: Sequence[str], *, stdin: IO[bytes] | None = None) -> Planned:
         """A plan that takes over the named objects, which stand where the manifests want ours, and nothing else."""
@@ -245,11 +262,16 @@ class NetworkController:
             if unasked:
                 raise PlanError(unasked)
         desired = [op.after for op in plan.ops() if op.after is not None]
+        stamp = self._stamp()
         observation = observe(self.host, desired, read_facts(self.host, self.node))
         stale = check_stale(plan, observation)
         if stale:
             raise StaleError(stale)
-        return Planned(plan, observation, tuple(desired), validated)
+        return Planned(plan, observation, tuple(desired), validated, stamp=stamp)
+
+    def _stamp(self) -> bytes:
+        """To be taken before the host is looked at: whether another cnm changes it afterwards."""
+        return HostLock.stamp(STATE_FOLDER, self.host.identity)
 
     def _make(
         self,
@@ -271,63 +293,134 @@ class NetworkController:
 
     # -- doing ---------------------------------------------------------------------------------------------
 
-    def execute(self, planned: Planned, *, progress: Progress | None = None, again: bool = False) -> Report:
-        """Carry out a plan and look at the host once more.
+    @contextmanager
+    def changing(self, purpose: str = "apply") -> Iterator[Recovery | None]:
+        """Hold this host's lock for the block; a run that was interrupted before is undone or finished first, and
+        that is what the block is given. Inside a block of its own this does nothing.
+
+        Raises LockError when another cnm changes this host, StateError when the state folder or a journal that
+        was left cannot be used.
+        """
+        if self._lock is not None:
+            yield None
+            return
+        with HostLock(STATE_FOLDER, self.host.identity, self.owner, purpose) as lock:
+            found = self._recover(lock)
+            self._lock = lock
+            try:
+                yield found
+            finally:
+                self._lock = None
+
+    def recover(self, *, forget: bool = False) -> Recovery | None:
+        """Undo a run that was interrupted, or finish it when its commit had begun; None when there is none.
+        ``forget``: take the host as it is, and only forget the run. Raises LockError, StateError."""
+        if not forget:
+            with self.changing("recover") as found:
+                return found
+        with HostLock(STATE_FOLDER, self.host.identity, self.owner, "recover"):
+            journal.forget(journal.Journal.path_of(self.state_dir, self.host.identity))
+        return None
+
+    def interrupted(self) -> str:
+        """Which run was interrupted on this host and waits for :meth:`recover`, in words; "" when none was."""
+        first = interrupted(self.host)
+        return about(first) if first is not None else ""
+
+    def _recover(self, lock: HostLock) -> Recovery | None:
+        first = interrupted(self.host)
+        if first is None:
+            return recover(self.host)
+        lock.begin("recover")
+        owner = str(first.get("owner", self.owner))
+        if owner == self.owner:
+            return recover(self.host)
+        with Host(owner=owner, state_dir=self.state_dir, step=self._step) as theirs:
+            return recover(theirs)
+
+    def begin(
+        self,
+        planned: Planned,
+        *,
+        purpose: str = "apply",
+        progress: Progress | None = None,
+        again: bool = False,
+        stop: Callable[[], str] = never,
+        carry_on: bool = False,
+    ) -> Transaction:
+        """A transaction for a plan, inside :meth:`changing`: for those who want to do something between its run
+        and its commit (``cnm try`` waits there). See :meth:`execute`, which is all of it in one."""
+        if self._lock is None:
+            raise UsageError("a transaction is begun while the host is held: with controller.changing()")
+        plan, host = planned.plan, self.host
+        if plan.conflicts:
+            raise ConflictError(plan.conflicts)
+        if again or not self._lock.unchanged(planned.stamp):
+            fresh = observe(host, planned.desired, planned.observation.facts)
+            stale = check_stale(plan, fresh)
+            if stale:
+                raise StaleError(stale)
+            planned = replace(planned, observation=fresh)
+        if planned.validated is not None and planned.validated.lock_changed:
+            self._check_lock(planned.validated)
+        self._lock.begin(purpose)
+        return Transaction(host, planned, purpose=purpose, progress=progress, stop=stop, carry_on=carry_on)
+
+    def keep(self, transaction: Transaction, planned: Planned) -> None:
+        """Commit what holds: the lock file with it. When that cannot be written, all is undone."""
+        if planned.validated is not None:
+            try:
+                self._store_lock(planned.validated)
+            except UsageError as error:
+                transaction.undo(str(error))
+                return
+        transaction.commit()
+
+    def execute(
+        self,
+        planned: Planned,
+        *,
+        purpose: str = "apply",
+        progress: Progress | None = None,
+        again: bool = False,
+        undo: bool = True,
+        stop: Callable[[], str] = never,
+        check: Callable[[], str] = never,
+    ) -> Report:
+        """Carry out a plan, look at the host once more, and go back to what was when it does not hold.
 
         ``again`` True: time has passed since the plan was made (a person was asked), so the host is read again
-        first and a plan that no longer fits is refused (StaleError). Raises ConflictError, StaleError and
-        LockError before anything is touched; what fails afterwards is in the report.
+        first and a plan that no longer fits is refused; so it is as well when another cnm was here since. ``undo``
+        False: what was done is left when something fails. ``stop`` is asked before each
+        batch, ``check`` after all of it: a reason to go back, or "".
+
+        Raises ConflictError, StaleError, StateError, UsageError and LockError before anything is touched; what
+        fails afterwards is in the report.
         """
         plan = planned.plan
         if plan.conflicts:
             raise ConflictError(plan.conflicts)
-        host = self.host
-        seconds: dict[str, float] = {}
         if plan.empty:
             if planned.validated is not None:
                 self._store_lock(planned.validated)
-            return Report(plan)
-        with HostLock(self.state_dir, host.identity, self.owner, "apply"):
-            if again:
-                stale = check_stale(plan, observe(host, planned.desired, planned.observation.facts))
-                if stale:
-                    raise StaleError(stale)
-            if planned.validated is not None:
-                self._store_lock(planned.validated)
-            clock = perf_counter()
-            remember_sources(host, planned.desired)
-            run = Execution(host, plan, progress)
-            run.run()
-            seconds["execute"] = perf_counter() - clock
-            clock = perf_counter()
-            left = self._left(planned)
-            seconds["verify"] = perf_counter() - clock
-        return Report(plan, tuple(run.done), tuple(run.failed), tuple(run.skipped), left, seconds)
-
-    def _left(self, planned: Planned) -> tuple[str, ...]:
-        """What a second look at the keys of the plan still finds different."""
-        host = self.host
-        observation = observe(host, planned.desired, planned.observation.facts)
-        self._tidy(observation)
-        touched = {op.key for op in planned.plan.ops()}
-        rest = self._make(planned.desired, observation, PlanOptions(adopt=False))
-        return tuple(
-            f"{op.action} {op.key}: {op.reason}" if op.reason else f"{op.action} {op.key}"
-            for op in rest.ops()
-            if op.key in touched
-        )
-
-    def _tidy(self, observation: Observation) -> None:
-        """Forget what the inventory remembers of things that are gone."""
-        inventory = self.host.inventory
-        there = {str(key) for key in observation.items}
-        inventory.made &= there
-        for text in [text for text in inventory.settings if text not in there]:
-            del inventory.settings[text]
-        used = {Key.parse(text).netns for text in (*inventory.made, *inventory.settings)}
-        for name in [name for name in inventory.sources if name not in used]:
-            del inventory.sources[name]
-        inventory.save()
+            return Report(plan, reason=check())
+        with self.changing(purpose):
+            run = self.begin(planned, purpose=purpose, progress=progress, again=again, stop=stop, carry_on=not undo)
+            try:
+                held = run.run()
+                reason = check() if held else ""
+                if held and not reason:
+                    self.keep(run, planned)
+                    if self._lock is not None and not planned.desired:
+                        self._lock.vanish = self.host.inventory.empty
+                elif undo:
+                    run.undo(reason)
+                else:
+                    run.leave(reason)
+            except BaseException:
+                run.undo("interrupted")
+                raise
+        return run.report()
 
     # -- looking -------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from ipaddress import ip_address
 
 from reconciler.host import sysfs
@@ -24,8 +24,9 @@ RESOLV_CONF = "/etc/resolv.conf"
 _FIRST = ("netns", "link")  # namespaces are opened, then interfaces give names to indices; all else builds on both
 
 
-def observe(host: Host, desired: Iterable[Resource], facts: NodeFacts) -> Observation:
-    """Everything in the namespaces that ``desired`` or the inventory names, ours and foreign.
+def observe(host: Host, desired: Iterable[Resource], facts: NodeFacts, without: Container[str] = ()) -> Observation:
+    """Everything in the namespaces that ``desired`` or the inventory names, ours and foreign. Those of ``without``
+    are left out.
 
     Raises ObservationError when something could not be read whole: a plan on half a picture would prune the
     other half.
@@ -37,7 +38,8 @@ def observe(host: Host, desired: Iterable[Resource], facts: NodeFacts) -> Observ
         host.find(name, inventory.sources[name])
     settings = {key for key, resource in wanted.items() if resource.setting}
     settings |= {Key.parse(text) for text in inventory.settings}
-    scope = Scope(owner=host.owner, netns=tuple(sorted(netns)), settings=frozenset(settings), wanted=wanted)
+    names = tuple(sorted(name for name in netns if name not in without))
+    scope = Scope(owner=host.owner, netns=names, settings=frozenset(settings), wanted=wanted)
     hands = actuators()
     items: dict[Key, Observed] = {}
     for batch in (*_FIRST, *sorted(set(hands).difference(_FIRST))):

@@ -46,13 +46,40 @@ class Validated:
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A plan and what it was made of. ``validated`` is None for destroy and for a plan read from a file
-    without manifests beside it. ``seconds`` are wall-clock times per stage (load, resolve, render, observe, diff)."""
+    without manifests beside it. ``seconds`` are wall-clock times per stage (load, resolve, render, observe, diff).
+    ``stamp`` tells whether another cnm was here since (``host.lock``)."""
 
     plan: Plan
     observation: Observation
     desired: tuple[Resource, ...] = ()
     validated: Validated | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    stamp: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What going back did. ``left`` empty: the host is as it was before the run; else what is not, a line each,
+    and in ``failed`` the words of what refused."""
+
+    done: tuple[Op, ...] = ()
+    failed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        return not self.left
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What became of a run that was interrupted. ``finished`` True: all of it held already, and the rest of it
+    was done; False: it was undone. ``about`` says in words which run it was."""
+
+    about: str
+    finished: bool
+    rollback: Rollback
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +87,9 @@ class Report:
     """What an execution did. ``failed`` empty and ``left`` empty: everything holds.
 
     ``done`` are ops that succeeded, ``skipped`` those that never ran because something before them failed;
-    ``left`` are the keys (with reasons) that verification still found different.
+    ``left`` are the keys (with reasons) that verification still found different. ``reason`` says why all was
+    undone although no op failed: a signal, a probe, a deadline. ``rollback`` tells how that went; None when
+    nothing was undone.
     """
 
     plan: Plan
@@ -69,10 +98,12 @@ class Report:
     skipped: tuple[Op, ...] = ()
     left: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+    rollback: Rollback | None = None
 
     @property
     def ok(self) -> bool:
-        return not (self.failed or self.skipped or self.left)
+        return not (self.failed or self.skipped or self.left or self.reason)
 
 
 class State(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from reconciler.host.inventory import Inventory, host_identity
 from reconciler.host.namespace import Namespace
 from reconciler.host.nft import Nft
 from reconciler.host.procfs import Procfs
+from reconciler.host.step import Step, unhindered
 
 NETNS_FOLDER = Path("/run/netns")  # where iproute2 looks
 STATE_FOLDER = Path("/run/cnm")
@@ -29,16 +30,17 @@ class Host:
     """The host is the network namespace in which this object is made. Keep one open as long as you work:
     namespaces and sockets are opened once and kept. Not for use by two threads at once."""
 
-    def __init__(self, *, owner: str = "cnm", state_dir: Path | None = None) -> None:
+    def __init__(self, *, owner: str = "cnm", state_dir: Path | None = None, step: Step = unhindered) -> None:
         self.owner = owner
         self.state_dir = state_dir or STATE_FOLDER
+        self.step = step
         self._home = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         self._procfs = Procfs()
-        self.root = Namespace("", self._home, self._home, self._procfs)
+        self.root = Namespace("", self._home, self._home, self._procfs, step=step)
         self._namespaces: dict[str, Namespace] = {"": self.root}
-        self.nft = Nft()
+        self.nft = Nft(step)
         self.identity = host_identity()
-        self.inventory = Inventory.load(self.state_dir, owner, self.identity)
+        self.inventory = Inventory.load(self.state_dir, owner, self.identity, step)
         self.next_group = 0
         _raise_file_limit()
 
@@ -129,31 +131,45 @@ class Host:
             if source == "named":
                 return None  # the empty file that a dead namespace leaves behind, or a foreign file: create() decides
             raise ObservationError(f"sandbox {name}: {path} is not a network namespace")
-        return Namespace(name, fd, self._home, self._procfs, pid=pid, pidfd=pidfd)
+        return Namespace(name, fd, self._home, self._procfs, pid=pid, pidfd=pidfd, step=self.step)
 
-    def create(self, name: str, sysctls: Iterable[tuple[str, str]] = ()) -> Namespace:
-        """Make a named network namespace, as ``ip netns add`` does, with these sysctls from its first moment.
+    def create(self, name: str, sysctls: Iterable[tuple[str, str]] = (), requests: Sequence[bytes] = ()) -> Namespace:
+        """Make a named network namespace, as ``ip netns add`` does. It gets these sysctls, and these netlink
+        requests (its mark) are carried out in it, before it gets its name: whoever finds it finds it whole.
         Raises OSError; FileExistsError when the name is taken."""
+        self.step("netns", f"create {name}")
         self._share_folder()
         path = NETNS_FOLDER / name
-        with suppress(FileNotFoundError):
-            if not os.path.ismount(path) and path.stat().st_size == 0 and self.inventory.netns.get(name) is not None:
-                path.unlink()  # what is left of one of ours that was killed half-made
+        self.sweep(name)
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
         try:
             libc.unshare()
             try:
-                libc.mount(OWN_NAMESPACE, str(path), libc.MS_BIND)
                 fd = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-                namespace = Namespace(name, fd, self._home, self._procfs)
-                namespace.settle(sysctls)
+                namespace = Namespace(name, fd, self._home, self._procfs, step=self.step)
+                try:
+                    namespace.settle(sysctls)
+                    for refusal in namespace.rtnl.send(requests).values():
+                        raise OSError(refusal.errno, refusal.text)
+                    self.step("netns", f"name {name}")
+                    libc.mount(OWN_NAMESPACE, str(path), libc.MS_BIND)
+                except BaseException:
+                    namespace.close()
+                    raise
             finally:
                 libc.setns(self._home)
-        except OSError:
+        except BaseException:
             path.unlink(missing_ok=True)
             raise
         self._namespaces[name] = namespace
         return namespace
+
+    def sweep(self, name: str) -> None:
+        """Remove the empty file that is left of a namespace of ours when cnm is killed while it makes or removes it."""
+        path = NETNS_FOLDER / name
+        with suppress(FileNotFoundError):
+            if not os.path.ismount(path) and path.stat().st_size == 0 and self.inventory.netns.get(name) is not None:
+                path.unlink()
 
     def _share_folder(self) -> None:
         """/run/netns must be a shared mount, or namespaces made here stay invisible to other mount namespaces
@@ -170,6 +186,7 @@ class Host:
 
     def delete(self, name: str) -> None:
         """Remove a named namespace; absent is success. It dies when the last process in it ends. Raises OSError."""
+        self.step("netns", f"delete {name}")
         self.forget(name)
         path = NETNS_FOLDER / name
         with suppress(FileNotFoundError):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reconciler.errors import ObservationError
+from reconciler.host.step import Step, unhindered
 
 FORMAT_VERSION = 1
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, Linux 5.14
@@ -39,8 +40,9 @@ class Inventory:
     ``settings``: key of a sysctl -> {"value": what stood before, "along": {path: value} that changed with it}.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, step: Step = unhindered) -> None:
         self.path = path
+        self._step = step
         self.netns: dict[str, int] = {}
         self.made: set[str] = set()
         self.sources: dict[str, str] = {}
@@ -49,10 +51,10 @@ class Inventory:
         self._saved = self._text()
 
     @classmethod
-    def load(cls, folder: Path, owner: str, identity: str) -> Self:
+    def load(cls, folder: Path, owner: str, identity: str, step: Step = unhindered) -> Self:
         """Read it; an absent file is an empty inventory. Raises ObservationError for one that makes no sense:
         guessing what is ours is worse than stopping."""
-        inventory = cls(folder / f"{owner}-{identity}.json")
+        inventory = cls(folder / f"{owner}-{identity}.json", step)
         try:
             text = inventory.path.read_text()
         except FileNotFoundError:
@@ -85,22 +87,31 @@ class Inventory:
         }
         return json.dumps(data, separators=(",", ":"))
 
+    @property
+    def empty(self) -> bool:
+        return not (self.netns or self.made or self.sources or self.settings or self.devices)
+
     def save(self) -> None:
         """Write it when it changed; an empty one is removed. Raises OSError."""
         text = self._text()
         if text == self._saved:
             return
-        if not (self.netns or self.made or self.sources or self.settings or self.devices):
+        self._step("file", self.path.name)
+        if self.empty:
             self.path.unlink(missing_ok=True)
             with suppress(OSError):
                 self.path.parent.rmdir()
         else:
             self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self.path.with_suffix(".new")
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.path)
+            try:
+                fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                with os.fdopen(fd, "w") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(self.path)
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
         self._saved = text

@@ -6,19 +6,27 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from reconciler.errors import LockError
+from reconciler.errors import LockError, StateError
+
+_LARGEST = 4096
 
 
 class HostLock:
     """A context manager. The kernel gives the lock back when its holder dies, so there is no stale lock; what
-    is written into the file only tells people who holds it. Raises LockError when it is taken."""
+    is written into the file tells people who holds it, and whoever takes it next that somebody was here. It lies in
+    the same folder whatever the owner and the state folder, and stays there, unless ``vanish`` is set: when
+    everything of ours was removed.
+
+    Raises LockError when it is taken, StateError when the folder cannot be used.
+    """
 
     def __init__(self, folder: Path, identity: str, owner: str, purpose: str) -> None:
-        self.path = folder / f"lock-{identity}"
+        self.path = _path(folder, identity)
         self._about = {
             "pid": os.getpid(),
             "owner": owner,
@@ -26,44 +34,90 @@ class HostLock:
             "since": time.strftime("%FT%TZ", time.gmtime()),
         }
         self._fd = -1
+        self._runs = 0
+        self.vanish = False
+        self._current: frozenset[bytes] = frozenset()
+
+    @staticmethod
+    def stamp(folder: Path, identity: str) -> bytes:
+        """What changes whenever somebody begins to change the host: take it before you look, and ask
+        :meth:`unchanged` when you hold the lock. Writes nothing."""
+        try:
+            with _path(folder, identity).open("rb") as file:
+                return file.read(_LARGEST)
+        except OSError:
+            return b""
+
+    def unchanged(self, stamp: bytes) -> bool:
+        """Whether nobody, we neither, has begun to change the host since that stamp was taken."""
+        return stamp in self._current
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held = _holder(fd)
-                os.close(fd)
-                raise LockError(f"another cnm is changing this host: {held}; try again when it is done") from None
-            # The last holder removes the file: make sure that the one we hold still has the name.
-            try:
-                same = os.fstat(fd).st_ino == self.path.stat().st_ino
-            except FileNotFoundError:
-                same = False
-            if same:
-                break
-            os.close(fd)
-        os.truncate(fd, 0)
-        os.write(fd, json.dumps(self._about).encode())
-        self._fd = fd
+        try:
+            while not self._take():
+                os.close(self._fd)
+            before = os.pread(self._fd, _LARGEST, 0)
+            self._runs = _number(before)
+            self._write()
+            self._current |= {before}
+        except BlockingIOError:
+            held = _holder(self._fd)
+            os.close(self._fd)
+            raise LockError(f"another cnm is changing this host: {held}; try again when it is done") from None
+        except OSError as error:
+            if self._fd >= 0:
+                os.close(self._fd)
+            raise StateError(f"{self.path}: {error.strerror}; without a lock nothing is changed") from None
         return self
+
+    def _take(self) -> bool:
+        """False when the file was removed while we opened it."""
+        self._fd = -1
+        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # Nobody but its owner may open it: who can open it can lock it.
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            return os.fstat(self._fd).st_ino == self.path.stat().st_ino
+        except FileNotFoundError:
+            return False
+
+    def begin(self, purpose: str) -> None:
+        """Say what is done now; every stamp that was taken before is old from here on. Raises OSError."""
+        self._about["purpose"] = purpose
+        self._write()
+
+    def _write(self) -> None:
+        self._runs += 1
+        text = json.dumps({**self._about, "run": self._runs}).encode()
+        os.pwrite(self._fd, text, 0)
+        os.truncate(self._fd, len(text))
+        self._current = frozenset((text,))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.path.unlink(missing_ok=True)
+        if self.vanish:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+                self.path.parent.rmdir()  # unless there is something else in it
         os.close(self._fd)
-        try:
-            self.path.parent.rmdir()
-        except OSError:
-            return  # other files of ours are in it
+
+
+def _path(folder: Path, identity: str) -> Path:
+    return folder / f"lock-{identity}"
+
+
+def _number(text: bytes) -> int:
+    try:
+        return int(json.loads(text)["run"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _holder(fd: int) -> str:
     try:
-        about = json.loads(os.read(fd, 4096))
+        about = json.loads(os.pread(fd, _LARGEST, 0))
         return f"process {about['pid']} ({about['purpose']}, owner {about['owner']}) since {about['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "its holder did not say who it is"

@@ -13,6 +13,7 @@ from reconciler.errors import ObservationError
 from reconciler.host import libc
 from reconciler.host.procfs import Procfs
 from reconciler.host.rtnl import Rtnl
+from reconciler.host.step import Step, unhindered
 from reconciler.netlink.link import RTM_GETLINK, RawLink, decode_link, dump_links
 
 PROC_SYS = "/proc/sys/"
@@ -27,9 +28,32 @@ class Namespace:
     and still be in here, whenever we write (:meth:`check`).
     """
 
-    __slots__ = ("_home", "_procfs", "_rtnl", "fd", "index", "inode", "links", "name", "owners", "pid", "pidfd")
+    __slots__ = (
+        "_home",
+        "_procfs",
+        "_rtnl",
+        "_step",
+        "fd",
+        "index",
+        "inode",
+        "links",
+        "name",
+        "owners",
+        "pid",
+        "pidfd",
+    )
 
-    def __init__(self, name: str, fd: int, home: int, procfs: Procfs, *, pid: int = 0, pidfd: int = -1) -> None:
+    def __init__(
+        self,
+        name: str,
+        fd: int,
+        home: int,
+        procfs: Procfs,
+        *,
+        pid: int = 0,
+        pidfd: int = -1,
+        step: Step = unhindered,
+    ) -> None:
         self.name = name
         self.fd = fd
         self.inode = os.fstat(fd).st_ino
@@ -41,6 +65,7 @@ class Namespace:
         self._home = home
         self._procfs = procfs
         self._rtnl: Rtnl | None = None
+        self._step = step
 
     def close(self) -> None:
         if self._rtnl is not None:
@@ -55,7 +80,7 @@ class Namespace:
         """The namespace's own socket, opened on first use and kept."""
         if self._rtnl is None:
             with self.entered():
-                self._rtnl = Rtnl(self.name)
+                self._rtnl = Rtnl(self.name, self._step)
         return self._rtnl
 
     @contextmanager
@@ -115,7 +140,7 @@ class Namespace:
 
     def settle(self, sysctls: Iterable[tuple[str, str]]) -> None:
         """For a namespace that the calling thread just made and is still in: open its socket, set its sysctls."""
-        self._rtnl = Rtnl(self.name)
+        self._rtnl = Rtnl(self.name, self._step)
         for path, value in sysctls:
             self.write_sysctl_here(path, value)
 
@@ -133,6 +158,7 @@ class Namespace:
         return results
 
     def _bring(self, path: str, value: str) -> None:
+        self._step("sysctl", path)
         fd = self._open(path, os.O_RDWR)
         try:
             if _value(fd) != value:
@@ -142,6 +168,7 @@ class Namespace:
 
     def write_sysctl_here(self, path: str, value: str) -> None:
         """Write one sysctl, for callers that are inside already. Raises OSError with the kernel's reason."""
+        self._step("sysctl", path)
         fd = self._open(path, os.O_WRONLY)
         try:
             os.write(fd, f"{value}\n".encode())  # the newline is what clears a list: nothing at all is no write

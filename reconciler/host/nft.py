@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.errors import ObservationError
+from reconciler.host.step import Step, unhindered
 
 Statement = Mapping[str, Any]
 
@@ -18,7 +19,8 @@ _MISSING = "nft is not installed (Debian: apt-get install nftables)"
 class Nft:
     """Speaks to the nftables of the namespace that the process is in."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: Step = unhindered) -> None:
+        self._step = step
         self._program = shutil.which("nft") or next(
             (path for path in ("/usr/sbin/nft", "/sbin/nft") if shutil.which(path)), ""
         )
@@ -58,6 +60,10 @@ class Nft:
         """One transaction: all of it happens, or nothing. Returns "" or nft's words of refusal."""
         if not self._program:
             return _MISSING
+        try:
+            self._step("nft", "transaction")
+        except OSError as error:
+            return error.strerror or str(error)
         script = json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *statements]})
         done = subprocess.run(  # noqa: S603 - a fixed program
             [self._program, "-j", "-f", "-"], input=script, capture_output=True, text=True, check=False

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TypeVar
 
 from reconciler.errors import ObservationError
+from reconciler.host.step import Step, unhindered
 from reconciler.netlink.wire import (
     ERROR,
     HEADER,
@@ -35,6 +36,7 @@ SO_RCVBUFFORCE = 33
 # The kernel fills a dump's datagram up to the largest buffer it ever saw offered, 32 KiB at most.
 _buffer = bytearray(65536)
 _CHUNK = 200  # requests a send: past this the kernel's own work is all that is left to win
+_ANYWHERE = range(1 << 62)
 _DUMP_TRIES = 10
 # Objects of one kind in one namespace: a sandbox's root must not be able to exhaust us. The host itself may be
 # a router with a full table.
@@ -47,11 +49,12 @@ class Rtnl:
     """One NETLINK_ROUTE socket. It belongs to the namespace in which it was opened, for ever, wherever the
     process goes. Not for use by two threads at once."""
 
-    __slots__ = ("_most", "_sequence", "_socket", "_where")
+    __slots__ = ("_most", "_sequence", "_socket", "_step", "_where")
 
-    def __init__(self, sandbox: str = "") -> None:
+    def __init__(self, sandbox: str = "", step: Step = unhindered) -> None:
         self._where = f"sandbox {sandbox}" if sandbox else "this host"
         self._most = MOST_IN_A_SANDBOX if sandbox else MOST
+        self._step = step
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
         for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
@@ -118,27 +121,72 @@ class Rtnl:
         finally:
             self._socket.setblocking(True)
 
-    def send(self, requests: Sequence[bytes]) -> dict[int, Refusal]:
+    def send(self, requests: Sequence[bytes], starts: Container[int] = _ANYWHERE) -> dict[int, Refusal]:
         """Send requests in order; returns the refused ones by their position. The kernel works through all of
-        them, also past a refusal. When this returns, all are done."""
+        them, also past a refusal. When this returns, all are done.
+
+        A datagram is worked through whole, even when we are killed meanwhile; ``starts`` are the positions at
+        which one may begin: an interface and its mark go down in the same.
+        """
         refused: dict[int, Refusal] = {}
-        for start in range(0, len(requests), _CHUNK):
-            chunk = requests[start : start + _CHUNK]
-            first = self._sequence + 1
-            self._sequence += len(chunk)
-            try:
-                self._socket.send(concatenate_requests(chunk, first))
-            except OSError as error:  # the whole datagram was refused: nothing of it was looked at
-                refusal = Refusal(error.errno or errno.EIO, f"netlink: {error.strerror}")
-                refused.update((start + number, refusal) for number in range(len(chunk)))
-                continue
-            self._collect(first, len(chunk), start, refused)
+        start = 0
+        while start < len(requests):
+            end = min(start + _CHUNK, len(requests))
+            while start < end < len(requests) and end not in starts:
+                end -= 1
+            if end == start:  # one that is longer than a datagram should be
+                end = next((n for n in range(start + 1, len(requests)) if n in starts), len(requests))
+            positions: Sequence[int] = range(start, end)
+            if self._step is not unhindered:
+                positions = self._unhindered(positions, requests, refused)
+            if positions:
+                self._send_datagram([requests[n] for n in positions], positions, refused)
+            start = end
         return refused
 
-    def _collect(self, first: int, count: int, start: int, refused: dict[int, Refusal]) -> None:
-        last = first + count - 1
+    def _unhindered(
+        self, positions: Sequence[int], requests: Sequence[bytes], refused: dict[int, Refusal]
+    ) -> Sequence[int]:
+        """Announce a datagram and each request in it; those that may go."""
+        free = []
+        try:
+            self._step("datagram", str(len(positions)))
+        except OSError as error:
+            refused.update(dict.fromkeys(positions, _refusal(error)))
+            return ()
+        for position in positions:
+            try:
+                self._step("netlink", str(HEADER.unpack_from(requests[position])[1]))
+            except OSError as error:
+                refused[position] = _refusal(error)
+            else:
+                free.append(position)
+        return free
+
+    def _send_datagram(self, chunk: Sequence[bytes], positions: Sequence[int], refused: dict[int, Refusal]) -> None:
+        first = self._sequence + 1
+        self._sequence += len(chunk)
+        try:
+            self._socket.send(concatenate_requests(chunk, first))
+        except OSError as error:  # the whole datagram was refused: nothing of it was looked at
+            refused.update(dict.fromkeys(positions, _refusal(error)))
+            return
+        self._collect(first, positions, refused)
+
+    def _collect(self, first: int, positions: Sequence[int], refused: dict[int, Refusal]) -> None:
+        last = first + len(positions) - 1
         while True:
-            size = self._socket.recv_into(_buffer)
+            try:
+                size = self._socket.recv_into(_buffer)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                # Answers were lost: all is done, but nobody knows how it went.
+                self._drain()
+                lost = Refusal(errno.ENOBUFS, "the kernel's answer was lost (No buffer space available)")
+                for position in positions:
+                    refused.setdefault(position, lost)
+                return
             offset = 0
             while offset + 16 <= size:
                 length, answer, flags, number, _port = HEADER.unpack_from(_buffer, offset)
@@ -147,10 +195,14 @@ class Rtnl:
                 if answer == NLMSG_ERROR and first <= number <= last:
                     code = -ERROR.unpack_from(_buffer, offset + 16)[0]
                     if code:
-                        refused[start + number - first] = Refusal(code, _words(offset, length, flags, code))
+                        refused[positions[number - first]] = Refusal(code, _words(offset, length, flags, code))
                     if number == last:
                         return
                 offset += (length + 3) & ~3
+
+
+def _refusal(error: OSError) -> Refusal:
+    return Refusal(error.errno or errno.EIO, f"netlink: {error.strerror or error}")
 
 
 def _words(offset: int, length: int, flags: int, code: int) -> str:

@@ -115,8 +115,9 @@ def _quoted(value: str) -> str:
     return f'"{value}"'
 
 
-def write_lock(path: Path, lock: Lock) -> None:
-    """Replace the file in one step, so that a crash leaves the old or the new one. Raises UsageError."""
+def write_lock(path: Path, lock: Lock, *, keep: bool = True) -> None:
+    """Replace the file in one step, so that a crash leaves the old or the new one. ``keep`` False: only try whether
+    that can be done. Raises UsageError."""
     if path.is_symlink():
         raise UsageError(f"{path} is a symbolic link; the lock file must be a file of its own")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -127,7 +128,8 @@ def write_lock(path: Path, lock: Lock) -> None:
                 file.write(render_lock(lock))
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(path)
+            if keep:
+                draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.errors import Origin, Problem
 from reconciler.planner.fingerprint import fingerprint
@@ -26,6 +26,7 @@ class _Draft:
     create: dict[Key, str] = field(default_factory=dict)  # key -> reason
     update: dict[Key, str] = field(default_factory=dict)  # key -> reason; "" for what differs by itself
     adopt: set[Key] = field(default_factory=set)
+    release: set[Key] = field(default_factory=set)
     recreate: dict[Key, str] = field(default_factory=dict)  # key -> reason
     surplus: dict[Key, str] = field(default_factory=dict)  # key -> reason
     pending: dict[Key, Pending] = field(default_factory=dict)
@@ -43,6 +44,7 @@ def make_plan(
     adopt: bool | Collection[Key] = False,
     targets: Collection[str] = (),
     excludes: Collection[str] = (),
+    foreign: Collection[Key] = (),
     warnings: Iterable[Problem] = (),
     unwanted: str = UNWANTED,
 ) -> Plan:
@@ -51,7 +53,8 @@ def make_plan(
     Only what carries ``owner``'s mark is changed or removed. ``adopt`` True takes over unmarked objects that
     can be brought in line in place; keys in it also those that must be recreated. ``targets`` never prunes.
     What a step takes along is put back, whatever ``targets`` and ``excludes`` say. ``unwanted`` is the reason
-    that the deletions of what nobody wants give. Raises CycleError.
+    that the deletions of what nobody wants give. ``foreign`` are keys of ``desired`` that are not ours, but that a
+    run which is now undone took along, changed or adopted: they are put back without our mark. Raises CycleError.
     """
     everything = {resource.key: resource for resource in sorted(desired, key=lambda resource: resource.key)}
     wanted = select(everything, targets, excludes) if targets or excludes else everything
@@ -67,9 +70,10 @@ def make_plan(
         surplus = [key for key in surplus if not matches(items[key].resource, excludes)]
     index = SeenIndex(items)
     while True:
-        draft = _classify(wanted, everything, items, owner, adopt)
+        draft = _classify(wanted, everything, items, owner, adopt, foreign)
         draft.surplus = dict.fromkeys(surplus, unwanted)
         ops, lost = _ops(draft, wanted, everything, items, index, owner) if _something(draft) else ([], set())
+        ops = [replace(op, unmarked=True) if op.key in foreign else op for op in ops] if foreign else ops
         drawn = [key for key in lost if key in everything and key not in wanted]
         if not drawn:
             break
@@ -93,7 +97,7 @@ def _touched(ops: Iterable[Op], items: Mapping[Key, Observed]) -> list[Resource]
 
 
 def _something(draft: _Draft) -> bool:
-    return bool(draft.create or draft.update or draft.adopt or draft.recreate or draft.surplus)
+    return bool(draft.create or draft.update or draft.adopt or draft.release or draft.recreate or draft.surplus)
 
 
 def _classify(
@@ -102,6 +106,7 @@ def _classify(
     items: Mapping[Key, Observed],
     owner: str,
     adopt: bool | Collection[Key],
+    foreign: Collection[Key],
 ) -> _Draft:
     draft = _Draft()
     missing: list[Resource] = []
@@ -111,6 +116,8 @@ def _classify(
             missing.append(resource)
         elif resource.awaited():
             continue
+        elif key in foreign:
+            _give_back(draft, key, seen, resource, owner)
         elif seen.owner == owner or (resource.setting and not seen.owner):
             if seen.resource.differs(resource):
                 _change(draft, key, seen.resource, resource)
@@ -149,6 +156,17 @@ def _change(draft: _Draft, key: Key, seen: Resource, resource: Resource) -> None
     maker = resource.made_by()
     if maker is not None:
         draft.recreate.setdefault(maker, f"its other end, {key}, must be made anew")
+
+
+def _give_back(draft: _Draft, key: Key, seen: Observed, resource: Resource, owner: str) -> None:
+    if seen.owner and seen.owner != owner:
+        draft.conflicts.append(Problem(resource.origin, f"{key} belongs to owner {seen.owner!r}"))
+    elif seen.resource.differs(resource) and not seen.resource.change_to(resource).in_place:
+        draft.recreate[key] = "given back as it was"
+    elif seen.owner == owner:
+        draft.release.add(key)
+    elif seen.resource.differs(resource):
+        draft.update[key] = "put back as it was"
 
 
 def _clash(draft: _Draft, key: Key, seen: Observed, resource: Resource, adopt: bool | Collection[Key]) -> None:
@@ -198,7 +216,7 @@ def _ops(
     removed, deletes = _deletions(draft, items, seen)
     _refuse_foreign(draft, deletes, items, owner)
     dropped: dict[Key, Key] = {}
-    for key in sorted(draft.update):
+    for key in sorted(draft.update | dict.fromkeys(draft.release, "")):
         for other in seen.closure(items[key].resource.drops(wanted[key], seen)):
             dropped.setdefault(other, key)
     lost = {**dropped, **removed}
@@ -208,7 +226,7 @@ def _ops(
     ports = _freed_ports(draft, everything, items, lost)
     for key, bridge in ports.items():
         if key in wanted and key not in draft.create:
-            draft.update.setdefault(key, f"{link_key('', bridge)}, whose port it is, is made anew")
+            draft.update.setdefault(key, f"{link_key(key.netns, bridge)}, whose port it is, is made anew")
     ops: list[Op] = []
     for key, (reason, along) in deletes.items():
         ops.append(_delete(key, items[key], reason, along, key in draft.recreate, wanted))
@@ -231,11 +249,15 @@ def _ops(
     for key, reason in draft.update.items():
         if key not in draft.create:
             ops.append(_update(key, Action.UPDATE, items[key].resource, wanted[key], dropped, reason))
-    ops += [
-        _update(key, Action.ADOPT, items[key].resource, wanted[key], dropped, "taken over")
-        for key in draft.adopt
-        if key not in draft.create
-    ]
+    for action, keys, reason in (
+        (Action.ADOPT, draft.adopt, "taken over"),
+        (Action.RELEASE, draft.release, "given back"),
+    ):
+        ops += [
+            _update(key, action, items[key].resource, wanted[key], dropped, reason)
+            for key in keys
+            if key not in draft.create
+        ]
     return sorted(ops, key=lambda op: (op.key, op.id)), lost.keys() | ports.keys()
 
 

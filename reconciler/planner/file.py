@@ -155,6 +155,8 @@ def _op(data: Any) -> Op:
     op = _Reader.mapping(data, names, "op", frozenset({"before", "after"}))
     key = key_from_data(op["key"])
     action = Action(_Reader.text(op["action"], "action"))
+    if action is Action.RELEASE:
+        raise ValueError(f"{op['id']}: only cnm itself undoes what it did")
     if op["id"] != f"{action}:{key}":
         raise ValueError(f"the id of an op is its action and key, not {op['id']!r}")
     origin = origin_from_data(op["origin"])

@@ -45,6 +45,7 @@ def _with_after(op: Op, ids: Iterable[str]) -> Op:
         after,
         op.origin,
         op.recreate,
+        op.unmarked,
     )
 
 

@@ -15,12 +15,14 @@ FORMAT_VERSION = 1
 
 
 class Action(StrEnum):
-    """What an op does. A recreation is a DELETE and a CREATE of one key, both with ``recreate`` set."""
+    """What an op does. A recreation is a DELETE and a CREATE of one key, both with ``recreate`` set. RELEASE gives
+    back what was adopted: only plans that undo a run have it."""
 
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
     ADOPT = "adopt"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Op:
     ``after`` is what is wanted (DELETE of a setting: the value to put back; else None).
     ``also_removes`` are the keys that the kernel drops
     along with this step. ``after_ids`` are the ops that must have succeeded first. ``origin`` is the place in
-    the manifests; empty for what no manifest names any more.
+    the manifests; empty for what no manifest names any more. ``unmarked``: it is somebody else's thing that is
+    made or changed, to undo what a run of ours did to it.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Op:
     after_ids: tuple[str, ...] = ()
     origin: Origin = field(default=Origin(), compare=False)
     recreate: bool = False
+    unmarked: bool = False
 
     @property
     def resource(self) -> Resource:
@@ -112,11 +116,12 @@ class Plan:
         return not self.stages
 
     def counts(self) -> dict[str, int]:
-        """How many steps of each sort: create, update, recreate, delete, adopt. A recreation counts once."""
+        """How many steps of each sort: create, update, recreate, delete, adopt, and release where there are any.
+        A recreation counts once."""
         counts = dict.fromkeys(("create", "update", "recreate", "delete", "adopt"), 0)
         for op in self.ops():
             if not op.recreate:
-                counts[op.action] += 1
+                counts[op.action] = counts.get(op.action, 0) + 1
             elif op.action is Action.CREATE:
                 counts["recreate"] += 1
         return counts

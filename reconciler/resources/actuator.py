@@ -28,6 +28,11 @@ class OpView(Protocol):
     def before(self) -> Resource | None: ...
     @property
     def after(self) -> Resource | None: ...
+    @property
+    def unmarked(self) -> bool:
+        """What is made or changed is not ours, and shall carry no mark of ours; action ``release`` also takes
+        our mark away."""
+        ...
 
 
 class Outcome(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EADDRNOTAVAIL, ENODEV
 from ipaddress import ip_address, ip_interface
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from reconciler.netlink import address as wire
 from reconciler.netlink.mark import PROTOCOL
@@ -59,6 +59,9 @@ class Address(Resource):
         if interface.version == 4:
             # Added beside another address of its subnet it would be that one's secondary, and go with it.
             yield Claim("subnet", self.key.netns, f"{self.dev}/{interface.network}")
+
+    def differs(self, new: Self) -> tuple[str, ...]:
+        return tuple(name for name in Resource.differs(self, new) if name != "secondary")
 
     def group(self) -> Key | None:
         return link_key(self.key.netns, self.dev)
@@ -120,7 +123,7 @@ class AddressActuator:
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
         requests = Requests(host)
         missing: dict[str, Outcome] = {}
-        for op in ops:
+        for op in sorted(ops, key=_is_secondary):
             spec = op.before if op.action == "delete" else op.after
             assert isinstance(spec, Address)
             netns = op.key.netns
@@ -132,11 +135,17 @@ class AddressActuator:
             elif index is None:
                 missing[op.id] = Outcome(op.id, ENODEV, f"there is no interface {spec.dev}")
             else:
-                requests.add(netns, op.id, wire.new_address(index, spec.address, PROTOCOL, nodad=bool(spec.nodad)))
+                protocol = 0 if op.unmarked else PROTOCOL
+                requests.add(netns, op.id, wire.new_address(index, spec.address, protocol, nodad=bool(spec.nodad)))
         refused = requests.send()
         for op in ops:
             refusal = refused.get(op.id)
             yield missing.get(op.id) or (Outcome(op.id, *refusal) if refusal else Outcome(op.id))
+
+
+def _is_secondary(op: OpView) -> bool:
+    """An address that was a secondary one comes after its primary when it is put back."""
+    return bool(getattr(op.after, "secondary", None))
 
 
 KINDS = (Address,)

@@ -113,6 +113,10 @@ class Link(Resource):
     def guarded(self) -> bool:
         return self.type == "veth" or (bool(self.key.netns) and (self.parent or self.device) is not None)
 
+    def restorable(self) -> Self | None:
+        """A veth whose other end was not to be seen cannot be made again."""
+        return None if self.peer is not None and self.peer.netns == "?" else self
+
     def group(self) -> Key | None:
         return self.key
 

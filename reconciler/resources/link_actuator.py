@@ -54,6 +54,10 @@ class LinkActuator:
                 owner = owner_of(raw.altnames)[0]
                 if owner and not trusted and str(key) not in host.inventory.made:
                     owner = ""
+                if not owner and name and raw.kind == "veth":
+                    # Killed before it was marked, or the mark was taken off in there: it is ours if its host's end is.
+                    other = ends.other(name, raw)
+                    owner = host.root.owners.get(raw.link, "") if other is not None and not other[0] else ""
                 if owner:
                     namespace.owners[raw.ifindex] = owner
                 wanted = scope.wanted.get(key)
@@ -73,7 +77,7 @@ class LinkActuator:
         ops = [op for op in ops if op not in hardware]
         deletes = [op for op in ops if op.action == "delete"]
         creates = [op for op in ops if op.action == "create"]
-        changes = [op for op in ops if op.action in ("update", "adopt")]
+        changes = [op for op in ops if op.action in ("update", "adopt", "release")]
         requests = Requests(host)
         if deletes:
             outcomes |= {outcome.id: outcome for outcome in _delete(host, deletes)}
@@ -356,6 +360,9 @@ def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:
     send: list[bytes] = []
     if op.action == "adopt":
         requests.add(after.key.netns, op.id, wire.add_altname(index, altname(owner, after.key.name)), forgive=(EEXIST,))
+    elif op.action == "release":
+        unmark = wire.delete_altname(index, altname(owner, after.key.name))
+        requests.add(after.key.netns, op.id, unmark, forgive=(EINVAL, ENOENT))
     plain = Link(
         key=after.key,
         type=after.type,

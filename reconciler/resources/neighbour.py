@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from errno import ENODEV, ENOENT
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from reconciler.netlink import neighbour as wire
 from reconciler.netlink.mark import PROTOCOL
@@ -40,6 +40,10 @@ class Neighbour(Resource):
 
     def identity(self) -> Key:
         return neighbour_key(self.key.netns, self.dev, self.address)
+
+    def restorable(self) -> Self | None:
+        """What was learned is learned again."""
+        return self if self.state == "permanent" else None
 
     def needs(self) -> Iterable[Need]:
         yield Need((link_key(self.key.netns, self.dev),))
@@ -91,7 +95,8 @@ class NeighbourActuator:
                     op.id, ENODEV, f"there is no interface {spec.dev}, or no MAC address is known"
                 )
             else:
-                requests.add(netns, op.id, wire.new_neighbour(index, spec.address, spec.mac, PROTOCOL))
+                protocol = 0 if op.unmarked else PROTOCOL
+                requests.add(netns, op.id, wire.new_neighbour(index, spec.address, spec.mac, protocol))
         for op_id, refusal in requests.send().items():
             outcomes[op_id] = Outcome(op_id, *refusal)
         return outcomes.values()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from errno import EEXIST
+from errno import EEXIST, EINVAL, ENOENT
 from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.netlink.link import add_altname, set_link
+from reconciler.netlink.link import add_altname, delete_altname, set_link
 from reconciler.netlink.mark import altname, owner_of
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.resource import Key, Observed, Resource
@@ -36,6 +36,7 @@ class Netns(Resource):
 
     kind: ClassVar[str] = "netns"
     batch: ClassVar[str] = "netns"
+    final: ClassVar[bool] = True
 
     source: str = "named"
     lo: bool | None = None
@@ -116,20 +117,29 @@ class NetnsActuator:
         name, sysctls = op.key.name, spec.sysctls or ()
         known = host.inventory.netns.get(name)
         namespace = host.find(name, "named")
-        if namespace is None:
-            namespace = host.create(name, sysctls)
-        elif op.action == "create" and known != namespace.inode:
-            raise FileExistsError(EEXIST, f"there is a network namespace {name} already")
-        else:
-            with namespace.entered():
-                for path, value in sysctls:
-                    namespace.write_sysctl_here(path, value)
+        # The mark is on it before it has its name: whoever finds it finds it marked.
         # A namespace of ours from before may carry the mark already: EEXIST is success.
-        refused = namespace.rtnl.send([set_link(LO, up=spec.lo), add_altname(LO, altname(owner, name[:15]))])
-        if 0 in refused:
-            raise OSError(refused[0].errno, refused[0].text)
+        mark = altname(owner, name[:15])
+        if namespace is None:
+            namespace = host.create(name, sysctls, [set_link(LO, up=spec.lo), add_altname(LO, mark)])
+            namespace.index.setdefault("lo", LO)
+            host.inventory.netns[name] = namespace.inode
+            return
+        if op.action == "create" and known != namespace.inode:
+            raise FileExistsError(EEXIST, f"there is a network namespace {name} already")
+        with namespace.entered():
+            for path, value in sysctls:
+                namespace.write_sysctl_here(path, value)
+        released = op.action == "release"
+        requests = [set_link(LO, up=spec.lo), (delete_altname if released else add_altname)(LO, mark)]
+        for position, refusal in namespace.rtnl.send(requests).items():
+            if position == 0 or refusal.errno not in (EEXIST, EINVAL, ENOENT):
+                raise OSError(refusal.errno, refusal.text)
         namespace.index.setdefault("lo", LO)
-        host.inventory.netns[name] = namespace.inode
+        if released:
+            host.inventory.netns.pop(name, None)
+        else:
+            host.inventory.netns[name] = namespace.inode
 
 
 KINDS = (Netns,)

@@ -177,7 +177,11 @@ def transaction(ops: Sequence[OpView], standing: set[Key], owner: str) -> list[d
         if table_key(family, table) in standing
     ]
     for op in sorted(made, key=lambda op: (of[op.key.kind], op.key)):
-        statements += _add(op.after, owner)
+        statements += _add(op.after, "" if op.unmarked else owner)
+        if op.action == "release" and isinstance(op.after, NftTable):
+            family, table = _split(op.key)
+            mark = {"family": family, "table": table, "name": _MARK + owner}
+            statements.append({"delete": {"chain": mark}})
     for op in made:
         if isinstance(op.after, NftChain):
             statements += [_rule(op.key, rule) for rule in op.after.rules]
@@ -202,7 +206,8 @@ def _add(spec: Resource | None, owner: str) -> Iterable[dict[str, Any]]:
     if isinstance(spec, NftTable):
         family, table = _split(spec.key)
         yield {"add": {"table": {"family": family, "name": table}}}
-        yield {"add": {"chain": {"family": family, "table": table, "name": _MARK + owner}}}
+        if owner:
+            yield {"add": {"chain": {"family": family, "table": table, "name": _MARK + owner}}}
     elif isinstance(spec, NftSet):
         body = _ref(spec.key) | {"type": spec.type}
         if spec.data_type is not None:

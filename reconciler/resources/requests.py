@@ -38,7 +38,8 @@ class Requests:
             except ObservationError as error:
                 refused.update((op_id, Refusal(errno.ESRCH, str(error))) for op_id, _request, _forgive in queue)
                 continue
-            for position, refusal in namespace.rtnl.send([request for _id, request, _forgive in queue]).items():
+            starts = {n for n in range(1, len(queue)) if queue[n][0] != queue[n - 1][0]}
+            for position, refusal in namespace.rtnl.send([request for _id, request, _forgive in queue], starts).items():
                 op_id, _request, forgive = queue[position]
                 if refusal.errno not in forgive:
                     refused.setdefault(op_id, refusal)

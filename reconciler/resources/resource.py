@@ -102,6 +102,7 @@ class Resource:
     transaction: ClassVar[bool] = False  # all ops of the batch in a plan are one atomic step
     setting: ClassVar[bool] = False  # a value on something that always stands (sysctl): set and put back, never made
     follows: ClassVar[tuple[str, ...]] = ()  # kinds that go first where they share this one's group()
+    final: ClassVar[bool] = False  # its deletion cannot be undone: it is done last of all, when all else holds
     guard: ClassVar[bool] = False  # a filter: in force before what it guards comes, gone only after that
     marked: ClassVar[str] = ""  # how it is known as ours: "itself" | "link" | "inventory" | ""
     fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
@@ -147,6 +148,11 @@ class Resource:
     def drops(self, new: Self, seen: Seen) -> Iterable[Key]:
         """Keys that the kernel drops when this one is changed in place to ``new`` (link down: its routes)."""
         return ()
+
+    def restorable(self) -> Self | None:
+        """This observed spec as something to make again when a run is undone, without what can only be observed.
+        None for what comes and goes by itself, and for what cannot be made again from what is known of it."""
+        return self
 
     def change_to(self, new: Self) -> Change:
         """How this observed spec becomes ``new``. Called only when they differ in a field that ``new`` manages."""

@@ -37,7 +37,8 @@ def route_key(netns: str, to: str, metric: int = 0, table: int = MAIN_TABLE) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Resource):
-    """A route. ``type`` is ``unicast``, ``blackhole``, ``unreachable`` or ``prohibit``; ``dev`` and ``via`` as in ip-route(8)."""
+    """A route. ``type`` is ``unicast``, ``blackhole``, ``unreachable`` or ``prohibit``; ``dev`` and ``via`` as in
+    ip-route(8). ``protocol`` (RTPROT_*) is only observed, on what is not ours: it is put back with it."""
 
     kind: ClassVar[str] = "route"
     batch: ClassVar[str] = "route"
@@ -52,6 +53,7 @@ class Route(Resource):
     via: str | None = None
     src: str | None = None
     onlink: bool | None = None
+    protocol: int | None = None
 
     def identity(self) -> Key:
         return route_key(self.key.netns, self.to, self.metric, self.table)
@@ -100,6 +102,7 @@ class RouteActuator:
                 via=raw.via or None,
                 src=raw.src or None,
                 onlink=raw.onlink,
+                protocol=raw.protocol if raw.protocol != PROTOCOL else None,
             )
             yield Observed(spec, owner_by_protocol(host, namespace, raw.ifindex if unicast else 0, raw.protocol, key))
 
@@ -127,7 +130,7 @@ class RouteActuator:
             request = wire.new_route(
                 spec.to,
                 index,
-                PROTOCOL,
+                spec.protocol or wire.RTPROT_BOOT if op.unmarked else PROTOCOL,
                 via=spec.via,
                 src=spec.src,
                 metric=spec.metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.engine.result import Report, Status
+from reconciler.engine.result import Report, Rollback, Status
 from reconciler.planner.file import plan_to_data
 from reconciler.resources.data import origin_to_data
 
@@ -21,8 +21,21 @@ def report_to_data(report: Report) -> dict[str, Any]:
         "failed": [{"key": f.key, "action": f.action, "errno": f.errno, "text": f.text} for f in report.failed],
         "skipped": [op.id for op in report.skipped],
         "left": list(report.left),
+        "reason": report.reason,
+        "rollback": _rollback_to_data(report.rollback),
         "seconds": dict(report.seconds),
         "plan": plan_to_data(report.plan),
+    }
+
+
+def _rollback_to_data(rollback: Rollback | None) -> dict[str, Any] | None:
+    if rollback is None:
+        return None
+    return {
+        "complete": rollback.complete,
+        "done": [op.id for op in rollback.done],
+        "failed": list(rollback.failed),
+        "left": list(rollback.left),
     }
 
 

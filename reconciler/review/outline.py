@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.planner.plan import Action, Op, Plan
 from reconciler.resources.resource import Impact
 
-SYMBOLS = {"create": "+", "update": "~", "recreate": "-/+", "delete": "-", "adopt": "<"}
+SYMBOLS = {"create": "+", "update": "~", "recreate": "-/+", "delete": "-", "adopt": "<", "release": ">"}
 NO_DOCUMENT = "no longer asked for"
 
 

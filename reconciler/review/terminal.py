@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from reconciler.engine.result import Check, Explanation, Report, State, Status
+from reconciler.engine.result import Check, Explanation, Recovery, Report, Rollback, State, Status
 from reconciler.errors import Problem
 from reconciler.planner.plan import Observation, Pending, Plan
 from reconciler.resources.resource import Impact
@@ -122,6 +122,8 @@ def show_report(console: Console, report: Report, *, verbose: bool = False) -> N
             console.print(Text(f"    {op.action} {visible(str(op.key))}", style="dim"))
     for left in report.left:
         console.print(Text(f"left: {visible(left)}", style="red"))
+    if report.reason:
+        console.print(Text(visible(report.reason), style="red"))
     total = sum(report.seconds.values())
     if report.ok:
         console.print(Text(f"Done: {len(report.done)} steps in {total:.2f} s, verified.", style="bold green"))
@@ -129,12 +131,36 @@ def show_report(console: Console, report: Report, *, verbose: bool = False) -> N
         console.print(
             Text(f"{len(report.done)} of {len(list(report.plan.ops()))} steps done in {total:.2f} s.", style="bold red")
         )
+    if report.rollback is not None:
+        _show_rollback(console, report.rollback)
     if verbose:
         console.print(
             Text(
                 "  ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in report.seconds.items()), style="dim"
             )
         )
+
+
+def _show_rollback(console: Console, rollback: Rollback) -> None:
+    if rollback.complete:
+        steps = (
+            f"{len(rollback.done)} steps back in {rollback.seconds:.2f} s" if rollback.done else "nothing had changed"
+        )
+        console.print(Text(f"Rolled back: the host is as it was before ({steps}).", style="bold"))
+        return
+    console.print(Text("Rolled back, but not wholly. This is not as it was:", style="bold red"))
+    for line in rollback.left:
+        console.print(Text(f"    {visible(line)}", style="red"))
+    for line in rollback.failed:
+        console.print(Text(f"    because: {visible(line)}", style="dim"))
+
+
+def show_recovery(console: Console, found: Recovery) -> None:
+    """What became of a run that had been interrupted."""
+    what = "was finished" if found.finished else "was undone"
+    console.print(Text(f"An interrupted run {what}: {visible(found.about)}", style="yellow"))
+    if not (found.finished and found.rollback.complete):
+        _show_rollback(console, found.rollback)
 
 
 def show_status(console: Console, status: Status, *, verbose: bool = False) -> None:

@@ -61,6 +61,7 @@ class Bench:
         assert not plan.conflicts, plan.conflicts
         execution = Execution(self.host, plan, None)
         execution.run()
+        execution.finish()
         assert not execution.failed, execution.failed
         left = [f"{op.id} {op.reason}" for op in self.plan(desired).ops()]
         assert left == []
