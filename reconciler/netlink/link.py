@@ -210,11 +210,6 @@ def add_altname(index: int, altname: str) -> bytes:
     return message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, _IFINFOMSG.pack(0, 0, index, 0, 0), properties)
 
 
-def delete_altname(index: int, altname: str) -> bytes:
-    properties = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, altname))
-    return message(RTM_DELLINKPROP, 0, _IFINFOMSG.pack(0, 0, index, 0, 0), properties)
-
-
 def ipv6_addr_gen(mode: str) -> bytes:
     """Whether the kernel makes a link-local address by itself: ``none`` or ``eui64``."""
     number = next(number for number, name in ADDR_GEN_MODES.items() if name == mode)
