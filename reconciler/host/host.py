@@ -14,6 +14,7 @@ from typing import Self
 from reconciler.errors import ObservationError
 from reconciler.host import libc
 from reconciler.host.docker import container_pid
+from reconciler.host.files import read_small
 from reconciler.host.inventory import Inventory, host_identity
 from reconciler.host.namespace import Namespace
 from reconciler.host.nft import Nft
@@ -218,8 +219,10 @@ def _first_namespace() -> int:
 
 
 def _raise_file_limit() -> None:
-    """A sandbox costs two descriptors: its namespace and its socket."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
+    """A sandbox costs a descriptor, for its socket: 10,000 of them are more than many hosts allow."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(hard, int(read_small("/proc/sys/fs/nr_open") or hard))  # root may go so far (CAP_SYS_RESOURCE)
+    for limit in (most, hard):
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return

@@ -1,4 +1,4 @@
-"""One network namespace, held open: its file descriptor, its sockets, its interfaces' indices, its sysctls."""
+"""One network namespace, held open: its socket, its interfaces' indices, its sysctls."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ PROC_SYS = "/proc/sys/"
 class Namespace:
     """A handle that survives renames and unmounts of the name it was opened by.
 
+    It costs one descriptor: that of its socket, which keeps the namespace alive and leads back into it. What it was
+    opened by is closed when the socket is there.
+
     ``links`` are its interfaces as of the last :meth:`look`; ``index`` maps their names to indices, and whoever
     makes or removes one keeps it up to date. ``owners`` maps indices to the owner whose mark was believed.
     ``pidfd`` is set when the namespace was found through a process: that process must still be the one it was,
@@ -29,11 +32,11 @@ class Namespace:
     """
 
     __slots__ = (
+        "_fd",
         "_home",
         "_procfs",
         "_rtnl",
         "_step",
-        "fd",
         "index",
         "inode",
         "links",
@@ -55,7 +58,7 @@ class Namespace:
         step: Step = unhindered,
     ) -> None:
         self.name = name
-        self.fd = fd
+        self._fd = fd
         self.inode = os.fstat(fd).st_ino
         self.pid = pid
         self.pidfd = pidfd
@@ -70,8 +73,7 @@ class Namespace:
     def close(self) -> None:
         if self._rtnl is not None:
             self._rtnl.close()
-        if self.fd != self._home:
-            os.close(self.fd)
+        self._drop()
         if self.pidfd >= 0:
             os.close(self.pidfd)
 
@@ -81,15 +83,35 @@ class Namespace:
         if self._rtnl is None:
             with self.entered():
                 self._rtnl = Rtnl(self.name, self._step)
+            self._drop()
         return self._rtnl
+
+    def _drop(self) -> None:
+        """Close what the namespace was opened by."""
+        if self._fd not in (self._home, -1):
+            os.close(self._fd)
+            self._fd = -1
+
+    @contextmanager
+    def descriptor(self) -> Iterator[int]:
+        """A descriptor of the namespace for the length of the block."""
+        if self._fd >= 0:
+            yield self._fd
+            return
+        fd = self.rtnl.namespace()
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The calling thread is inside for the length of the block."""
-        if self.fd == self._home:
+        if self._fd == self._home:
             yield
             return
-        libc.setns(self.fd)
+        with self.descriptor() as fd:
+            libc.setns(fd)
         try:
             yield
         finally:
@@ -109,9 +131,10 @@ class Namespace:
         """Raise ObservationError when the process that led here is gone or has moved to another namespace."""
         if self.pidfd < 0:
             return
-        ended = select.select([self.pidfd], [], [], 0)[0]
+        poll = select.poll()  # not select(2), which ends at descriptor 1,024
+        poll.register(self.pidfd, select.POLLIN)
         inode = 0
-        if not ended:
+        if not poll.poll(0):
             with suppress(OSError):
                 inode = os.stat(f"/proc/{self.pid}/ns/net").st_ino  # noqa: PTH116 - a magic link, not a path
         if inode != self.inode:
@@ -134,13 +157,14 @@ class Namespace:
 
     def _open(self, path: str, flags: int) -> int:
         """A sysctl, for callers that are inside. Raises OSError."""
-        if self.fd == self._home:  # through the /proc that everybody sees, also where that is read-only
+        if self._fd == self._home:  # through the /proc that everybody sees, also where that is read-only
             return os.open(PROC_SYS + path, flags | os.O_CLOEXEC)
         return os.open(f"sys/{path}", flags | os.O_CLOEXEC, dir_fd=self._procfs.folder(self.inode))
 
     def settle(self, sysctls: Iterable[tuple[str, str]]) -> None:
         """For a namespace that the calling thread just made and is still in: open its socket, set its sysctls."""
         self._rtnl = Rtnl(self.name, self._step)
+        self._drop()
         for path, value in sysctls:
             self.write_sysctl_here(path, value)
 
@@ -162,7 +186,7 @@ class Namespace:
         fd = self._open(path, os.O_RDWR)
         try:
             if _value(fd) != value:
-                os.write(fd, value.encode())
+                _write(fd, value)
         finally:
             os.close(fd)
 
@@ -171,7 +195,7 @@ class Namespace:
         self._step("sysctl", path)
         fd = self._open(path, os.O_WRONLY)
         try:
-            os.write(fd, f"{value}\n".encode())  # the newline is what clears a list: nothing at all is no write
+            _write(fd, value)
         finally:
             os.close(fd)
 
@@ -179,6 +203,10 @@ class Namespace:
         """Names below net/FAMILY/conf: interfaces, ``all`` and ``default``."""
         with self.entered():
             return tuple(sorted(entry.name for entry in Path(f"{PROC_SYS}net/{family}/conf").iterdir()))
+
+
+def _write(fd: int, value: str) -> None:
+    os.write(fd, f"{value}\n".encode())  # the newline is what clears a list: nothing at all is no write
 
 
 def _value(fd: int) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 from collections.abc import Callable, Container, Sequence
@@ -32,6 +33,7 @@ T = TypeVar("T")
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
 SOL_NETLINK = 270
 SO_RCVBUFFORCE = 33
+SIOCGSKNS = 0x894C  # include/uapi/linux/sockios.h, Linux 4.10
 
 # The kernel fills a dump's datagram up to the largest buffer it ever saw offered, 32 KiB at most.
 _buffer = bytearray(65536)
@@ -63,6 +65,11 @@ class Rtnl:
 
     def close(self) -> None:
         self._socket.close()
+
+    def namespace(self) -> int:
+        """A new descriptor of the socket's namespace, the caller's to close."""
+        fd: int = fcntl.ioctl(self._socket, SIOCGSKNS)
+        return fd
 
     def dump(self, kind: int, body: bytes, decode: Callable[[bytearray, int, int], T | None]) -> list[T]:
         """All objects of a kind. A dump that the kernel marks as interrupted is not the truth: read again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
 from itertools import count
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # Indices that we choose start here in the host's namespace, far above those that the kernel gives out in
 # turn, so that two programs making interfaces at once do not take each other's number.
 FIRST_INDEX = 1 << 20
+_AT_ONCE = 1_000  # interfaces made in one go: each may hold a descriptor of the other namespace until it is sent
 _GROUP_WORTHWHILE = 3  # below this many deletions, finding a free group costs more than it saves
 
 
@@ -218,7 +220,9 @@ def _create(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
     there and is ours and right is a success, a number is chosen anew, all else is the kernel's refusal."""
     others = {op.key: op for op in ops if isinstance(op.after, Link) and op.after.maker is not None}
     makers = [op for op in ops if op.key not in others]
-    refused = _make(host, makers, others, owner)
+    refused: dict[str, Refusal] = {}
+    for start in range(0, len(makers), _AT_ONCE):
+        refused |= _make(host, makers[start : start + _AT_ONCE], others, owner)
     again = [op for op in makers if op.id in refused and refused[op.id].errno in (EBUSY, EEXIST)]
     if again:
         for netns in {op.key.netns for op in ops}:
@@ -257,37 +261,40 @@ def _stands(host: Host, op: OpView, owner: str) -> bool:
 def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner: str) -> dict[str, Refusal]:
     """One pass: create all in one send per namespace, then finish those that another namespace's socket made."""
     refused: dict[str, Refusal] = {}
-    numbers: dict[str, Iterator[int]] = {}
-    near, far = Requests(host), Requests(host)
+    numbers = _Numbers()
+    far = Requests(host)
     elsewhere: list[tuple[OpView, OpView, int]] = []  # (what made it, what it is, its index)
-    for op in makers:
-        spec = op.after
-        assert isinstance(spec, Link)
-        try:
-            birth = _birth(host, spec, others)
-        except LookupError as error:
-            refused[op.id] = Refusal(ENODEV, str(error.args[0]))
-            continue
-        namespace = host.netns(spec.key.netns)
-        index = next(numbers.setdefault(spec.key.netns, _free_numbers(namespace)))
-        body, data = birth.body, birth.data
-        if spec.peer is not None and birth.peer is not None:
-            far_index = next(numbers.setdefault(spec.peer.netns, _free_numbers(birth.peer)))
-            other = others.get(_other_key(op))
-            data = wire.veth_peer(far_index, spec.peer.name, birth.peer.fd, *birth.peer_body)
-            if other is not None:
-                elsewhere.append((op, other, far_index))
-        elif spec.type == "veth":
-            refused[op.id] = Refusal(EINVAL, "a veth needs its other end named")
-            continue
-        near.add(birth.netns, op.id, wire.new_link(index, spec.key.name, spec.type or "", *body, data=data))
-        if birth.netns == spec.key.netns:
-            near.add(spec.key.netns, op.id, *_finish(index, spec, owner))
-        else:
-            elsewhere.append((op, op, index))
-        namespace.index[spec.key.name] = index
-        namespace.owners[index] = owner
-    refused |= near.send()
+    with ExitStack() as descriptors:
+        near = Requests(host)
+        for op in makers:
+            spec = op.after
+            assert isinstance(spec, Link)
+            try:
+                birth = _birth(host, spec, others, descriptors)
+            except LookupError as error:
+                refused[op.id] = Refusal(ENODEV, str(error.args[0]))
+                continue
+            namespace = host.netns(spec.key.netns)
+            index = numbers.next(namespace)
+            body, data = birth.body, birth.data
+            if spec.peer is not None and birth.peer is not None:
+                far_index = numbers.next(birth.peer)
+                other = others.get(_other_key(op))
+                fd = descriptors.enter_context(birth.peer.descriptor())
+                data = wire.veth_peer(far_index, spec.peer.name, fd, *birth.peer_body)
+                if other is not None:
+                    elsewhere.append((op, other, far_index))
+            elif spec.type == "veth":
+                refused[op.id] = Refusal(EINVAL, "a veth needs its other end named")
+                continue
+            near.add(birth.netns, op.id, wire.new_link(index, spec.key.name, spec.type or "", *body, data=data))
+            if birth.netns == spec.key.netns:
+                near.add(spec.key.netns, op.id, *_finish(index, spec, owner))
+            else:
+                elsewhere.append((op, op, index))
+            namespace.index[spec.key.name] = index
+            namespace.owners[index] = owner
+        refused |= near.send()
     for op in makers:
         if op.id in refused:
             host.netns(op.key.netns).index.pop(op.key.name, None)
@@ -314,7 +321,7 @@ class _Birth(NamedTuple):
     peer_body: Sequence[bytes] = ()
 
 
-def _birth(host: Host, spec: Link, others: Mapping[Key, OpView]) -> _Birth:
+def _birth(host: Host, spec: Link, others: Mapping[Key, OpView], descriptors: ExitStack) -> _Birth:
     """Raises LookupError in words when something that it needs is not there."""
     namespace = host.netns(spec.key.netns)
     if spec.master and spec.master not in namespace.index:
@@ -340,14 +347,23 @@ def _birth(host: Host, spec: Link, others: Mapping[Key, OpView]) -> _Birth:
     else:
         body.append(u32(wire.IFLA_LINK, number))
     if spec.parent.netns != spec.key.netns:
-        body.append(u32(wire.IFLA_NET_NS_FD, namespace.fd))
+        body.append(u32(wire.IFLA_NET_NS_FD, descriptors.enter_context(namespace.descriptor())))
     return _Birth(spec.parent.netns, body, data)
 
 
-def _free_numbers(namespace: Namespace) -> Iterator[int]:
+class _Numbers:
     """Indices that nothing had when we last looked: low ones in a sandbox, far ones in the host."""
-    first = 2 if namespace.name else FIRST_INDEX
-    return count(max((first, *(index + 1 for index in namespace.index.values()))))
+
+    def __init__(self) -> None:
+        self._following: dict[str, Iterator[int]] = {}
+
+    def next(self, namespace: Namespace) -> int:
+        following = self._following.get(namespace.name)
+        if following is None:
+            first = 2 if namespace.name else FIRST_INDEX
+            following = count(max((first, *(index + 1 for index in namespace.index.values()))))
+            self._following[namespace.name] = following
+        return next(following)
 
 
 def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:

@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of benchmarks.md and .svg (docs)")
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the floor, too, keeps a socket for each namespace
     facts = report.machine()
     try:
         results = measure(

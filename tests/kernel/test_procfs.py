@@ -68,3 +68,30 @@ def test_a_procfs_serves_few_namespaces(monkeypatch: pytest.MonkeyPatch) -> None
     assert 2 <= len(made) <= 8
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(made[-1])
+
+
+@isolated
+def test_an_empty_value_is_written() -> None:
+    """Nothing at all would be no write: a list that was set stayed."""
+    with Host() as host:
+        space = host.create("web")
+        ports = "net/ipv4/ip_local_reserved_ports"
+        for value in ("8080", "", "9090"):
+            assert space.write_sysctls([(ports, value)]) == [None]
+            assert space.read_sysctls([ports]) == [value]
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@isolated
+def test_a_namespace_costs_one_descriptor() -> None:
+    with Host() as host:
+        before = _descriptors()
+        spaces = [host.create(f"n{number}") for number in range(20)]
+        assert all(space.read_sysctls([FORWARD]) == ["0"] for space in spaces)
+        assert _descriptors() - before <= len(spaces) + 1  # and the procfs
+        for space in spaces:
+            with space.descriptor() as fd:
+                assert os.fstat(fd).st_ino == space.inode
