@@ -13,7 +13,13 @@ HEAVY = frozenset(
     (
         *("pydantic", "pydantic_core", "ruamel", "_ruamel_yaml", "rich", "jsonpatch", "pyroute2", "watchfiles"),
         *("reconciler.manifest", "reconciler.topology", "reconciler.drivers", "reconciler.resources"),
-        *("reconciler.planner", "reconciler.engine", "reconciler.host", "reconciler.netlink", "reconciler.review"),
+        *(
+            "reconciler.planner",
+            "reconciler.engine",
+            "reconciler.host",
+            "reconciler.netlink",
+            "reconciler.review.terminal",
+        ),
         *("asyncio", "http", "email", "ssl", "urllib.request", "xml", "sqlite3", "concurrent", "multiprocessing"),
         *("json", "secrets", "tempfile", "importlib.metadata"),
     )
