@@ -66,7 +66,8 @@ def take(host: Host, spec: Link, index: int) -> Namespace:
             "addr_gen": raw.addr_gen,
         }
         host.inventory.save()
-    _send(host.root, wire.move_link(raw.ifindex, namespace.fd, index, spec.key.name))
+    with namespace.descriptor() as fd:
+        _send(host.root, wire.move_link(raw.ifindex, fd, index, spec.key.name))
     host.root.look()
     return namespace
 
@@ -90,11 +91,11 @@ def _return(host: Host, namespace: Namespace, raw: wire.RawLink, entry: dict[str
     _send(namespace, wire.set_link(raw.ifindex, up=False), *marks)
     if namespace is not host.root:
         try:
-            _send(namespace, wire.move_link(raw.ifindex, host.root.fd, 0, entry["name"]))
+            _move_home(host, namespace, raw.ifindex, entry["name"])
         except OSError as error:
             if error.errno != EEXIST:
                 raise
-            _send(namespace, wire.move_link(raw.ifindex, host.root.fd, 0, f"{entry['name'][:12]}%d"))
+            _move_home(host, namespace, raw.ifindex, f"{entry['name'][:12]}%d")
         namespace.look()
         host.root.look()
         raw = next(link for link in host.root.links if link.device == raw.device)
@@ -109,6 +110,11 @@ def _return(host: Host, namespace: Namespace, raw: wire.RawLink, entry: dict[str
     if entry["up"]:
         _send(host.root, wire.set_link(raw.ifindex, up=True))
     host.root.look()
+
+
+def _move_home(host: Host, namespace: Namespace, index: int, name: str) -> None:
+    with host.root.descriptor() as fd:
+        _send(namespace, wire.move_link(index, fd, 0, name))
 
 
 def _find(host: Host, device: str, *, patient: bool) -> wire.RawLink:

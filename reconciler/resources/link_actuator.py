@@ -261,7 +261,7 @@ def _stands(host: Host, op: OpView, owner: str) -> bool:
 def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner: str) -> dict[str, Refusal]:
     """One pass: create all in one send per namespace, then finish those that another namespace's socket made."""
     refused: dict[str, Refusal] = {}
-    numbers = _Numbers()
+    numbers: dict[str, Iterator[int]] = {}
     far = Requests(host)
     elsewhere: list[tuple[OpView, OpView, int]] = []  # (what made it, what it is, its index)
     with ExitStack() as descriptors:
@@ -275,10 +275,13 @@ def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner
                 refused[op.id] = Refusal(ENODEV, str(error.args[0]))
                 continue
             namespace = host.netns(spec.key.netns)
-            index = numbers.next(namespace)
+            for place in (namespace, birth.peer):
+                if place is not None and place.name not in numbers:
+                    numbers[place.name] = _free_numbers(place)
+            index = next(numbers[spec.key.netns])
             body, data = birth.body, birth.data
             if spec.peer is not None and birth.peer is not None:
-                far_index = numbers.next(birth.peer)
+                far_index = next(numbers[spec.peer.netns])
                 other = others.get(_other_key(op))
                 fd = descriptors.enter_context(birth.peer.descriptor())
                 data = wire.veth_peer(far_index, spec.peer.name, fd, *birth.peer_body)
@@ -351,19 +354,10 @@ def _birth(host: Host, spec: Link, others: Mapping[Key, OpView], descriptors: Ex
     return _Birth(spec.parent.netns, body, data)
 
 
-class _Numbers:
+def _free_numbers(namespace: Namespace) -> Iterator[int]:
     """Indices that nothing had when we last looked: low ones in a sandbox, far ones in the host."""
-
-    def __init__(self) -> None:
-        self._following: dict[str, Iterator[int]] = {}
-
-    def next(self, namespace: Namespace) -> int:
-        following = self._following.get(namespace.name)
-        if following is None:
-            first = 2 if namespace.name else FIRST_INDEX
-            following = count(max((first, *(index + 1 for index in namespace.index.values()))))
-            self._following[namespace.name] = following
-        return next(following)
+    first = 2 if namespace.name else FIRST_INDEX
+    return count(max((first, *(index + 1 for index in namespace.index.values()))))
 
 
 def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:
