@@ -38,8 +38,9 @@ soak: develop ## repeat all tests for SOAK minutes (default 30), with other rand
 schemas: setup ## write schemas/ from the models
 	@$(VENV)/bin/cnm schema --dir schemas
 
-docs: setup ## write docs/manifest.md (and schemas/) from the models
+docs: setup ## write docs/manifest.md (and schemas/) from the models, docs/cli.md from the commands
 	@$(VENV)/bin/python -m reconciler.manifest.generate
+	@$(VENV)/bin/python -m reconciler.cli.reference
 
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

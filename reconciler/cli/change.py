@@ -34,8 +34,7 @@ Markdown = Annotated[bool, typer.Option("--markdown", metavar="", help="Markdown
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (plan, diff, apply, adopt, destroy, recover):
-        app.command(rich_help_panel="Plan and change")(verb)
+    o.family(app, "Plan and change", plan, diff, apply, adopt, destroy, recover)
 
 
 def plan(
@@ -153,7 +152,9 @@ def destroy(
     yes: Yes = False,
     dry_run: DryRun = False,
     owner: o.Owner = "cnm",
-    target: o.Targets = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", metavar="GLOB", help="Only these keys, and what hangs on them.")
+    ] = None,
     exclude: o.Excludes = None,
     no_rollback: NoRollback = False,
     json: o.Json = False,
@@ -170,7 +171,8 @@ def destroy(
         recover_first(controller, how)
         planned = controller.plan_destroy(options=o.plan_options(target, exclude))
         if planned.plan.empty and not (planned.plan.conflicts or json or quiet):
-            sys.stdout.write(f"There is nothing of owner {owner} to remove on this host.\n")
+            which = " that matches" if target or exclude else ""
+            sys.stdout.write(f"There is nothing of owner {owner}{which} to remove on this host.\n")
             return 0
         return _carry_out(controller, planned, how, "destroy")
 
@@ -206,7 +208,9 @@ def recover(
     owner: o.Owner = "cnm",
     state_dir: o.StateDir = None,
 ) -> int:
-    """Undo a run that was interrupted (killed, out of power), or finish it when all but its last step was done.
+    """Undo a run that was interrupted, or finish it.
+
+    One that was killed, or lost its power, is finished when all but its last step was done, else undone.
 
     Every command that changes the host does this first. Exit status 0: the host is as before that run, or as it
     wanted it; 4: not wholly, and what is left is told."""

@@ -11,8 +11,7 @@ from reconciler.cli import options as o
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (doctor, version):
-        app.command(rich_help_panel="This host, this program")(verb)
+    o.family(app, "This host, this program", doctor, version)
 
 
 def doctor(owner: o.Owner = "cnm", json: o.Json = False, state_dir: o.StateDir = None) -> int:
@@ -24,11 +23,10 @@ def doctor(owner: o.Owner = "cnm", json: o.Json = False, state_dir: o.StateDir =
         checks = controller.doctor()
     if json:
         import json as codec
-        from dataclasses import asdict
 
-        sys.stdout.write(
-            codec.dumps({"format_version": 1, "checks": [asdict(check) for check in checks]}, indent=2) + "\n"
-        )
+        from reconciler.review.data import checks_to_data
+
+        sys.stdout.write(codec.dumps(checks_to_data(checks), indent=2) + "\n")
     else:
         from reconciler.cli.console import output
         from reconciler.review.terminal import show_checks

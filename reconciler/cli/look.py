@@ -14,10 +14,7 @@ NOT_IN_SYNC, CONFLICT = 2, 6
 
 
 def register(app: typer.Typer) -> None:
-    panel = "Look"
-    for verb in (status, show, explain, graph):
-        app.command(rich_help_panel=panel)(verb)
-    app.command("exec", context_settings={"ignore_unknown_options": True}, rich_help_panel=panel)(run)
+    o.family(app, "Look", status, show, explain, graph, run, names={"run": "exec"})
 
 
 def status(
@@ -141,7 +138,7 @@ def graph(
 
 def run(
     sandbox: Annotated[str, typer.Argument(metavar="SANDBOX", help="Name of the sandbox.")],
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="What to run, after --.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run, after --.")],
     manifests: o.Named = None,
     node: o.Node = "",
     env: o.Environment = None,

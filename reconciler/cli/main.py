@@ -21,6 +21,8 @@ _verbs = typer.Typer()
 for family in (change, look, text, host):
     family.register(_verbs)
 
+_STALE_SHOWN = 5  # places; the plan is to be made again in any case
+
 app = typer.Typer(
     name="cnm",
     cls=program(_verbs.registered_commands, _SETTINGS),
@@ -67,10 +69,8 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except PermissionError as error:
-        from reconciler.review.escape import visible
-
-        what = f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
-        sys.stderr.write(f"error: {visible(what)}; run cnm as root\n")
+        what = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror}"
+        _say(f"error: {what}; run cnm as root")
         sys.exit(1)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # wrong usage, told by the parser
@@ -80,18 +80,22 @@ def main() -> NoReturn:
             sys.exit(error.exit_code)
         if os.environ.get("CNM_TRACEBACK"):
             raise
-        from reconciler.review.escape import visible
-
-        sys.stderr.write(
-            f"error: unexpected {type(error).__name__}: {visible(str(error))}\nSet CNM_TRACEBACK=1 to see where; please report it.\n"
-        )
+        _say(f"error: unexpected {type(error).__name__}: {error}")
+        _say("Set CNM_TRACEBACK=1 to see where; please report it.")
         sys.exit(1)
+
+
+def _say(line: str) -> None:
+    """A line on standard error; what it quotes may be hostile."""
+    from reconciler.review.escape import visible  # only here: most runs have nothing to complain about
+
+    sys.stderr.write(f"{visible(line)}\n")
 
 
 def _tell_usage(error: Any) -> None:
     """What the parser did not understand, and how the command is written."""
     message = error.format_message()
-    sys.stderr.write(f"error: {message[0].lower()}{message[1:]}\n")
+    sys.stderr.write(f"error: {message[0].lower()}{message[1:]}\n")  # it quotes who types
     context = getattr(error, "ctx", None)
     if context is not None:
         sys.stderr.write(f"{context.get_usage()}\nTry: {context.command_path} --help\n")
@@ -99,12 +103,16 @@ def _tell_usage(error: Any) -> None:
 
 def _tell(error: Exception) -> None:
     from reconciler.cli.console import errors
-    from reconciler.errors import ManifestError, PlanError
+    from reconciler.errors import ManifestError, PlanError, StaleError
     from reconciler.review.escape import visible
     from reconciler.review.terminal import show_problems
 
     console = errors()
-    if isinstance(error, (ManifestError, PlanError)):
+    if isinstance(error, StaleError) and len(error.problems) > 1:
+        show_problems(console, error.problems[:_STALE_SHOWN])
+        number = len(error.problems)
+        console.print(f"error: this plan no longer fits the host in {number} places; plan again", style="bold")
+    elif isinstance(error, (ManifestError, PlanError)):
         show_problems(console, error.problems)
         if isinstance(error, ManifestError) and len(error.problems) > 1:
             console.print(f"{len(error.problems)} errors; nothing was touched", style="bold", highlight=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="MANIFESTS",
+        metavar="MANIFESTS...",
         help="Files and folders, - for standard input. Default: $CNM_MANIFESTS, else ./manifests, else /etc/cnm.",
         show_default=False,
     ),
@@ -93,6 +95,16 @@ Snapshot = Annotated[
 Json = Annotated[bool, typer.Option("--json", metavar="", help="JSON, versioned (docs/cli.md).")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", metavar="", help="Show everything.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Only errors.")]
+
+
+def family(app: typer.Typer, title: str, *verbs: Callable[..., int], names: Mapping[str, str] | None = None) -> None:
+    """Make functions commands, under one heading of the help. ``names`` are those that cannot be a function's."""
+    for verb in verbs:
+        name = (names or {}).get(verb.__name__, verb.__name__)
+        paragraphs = cleandoc(verb.__doc__ or "").split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        settings = {"ignore_unknown_options": True} if name == "exec" else None
+        app.command(name, help=text, rich_help_panel=title, context_settings=settings)(verb)
 
 
 def sources(arguments: list[str] | None) -> list[str]:

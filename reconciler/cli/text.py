@@ -12,8 +12,7 @@ from reconciler.cli import options as o
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (validate, lock, schema):
-        app.command(rich_help_panel="Manifests")(verb)
+    o.family(app, "Manifests", validate, lock, schema)
 
 
 def validate(
@@ -22,6 +21,9 @@ def validate(
     env: o.Environment = None,
     allow_empty: o.AllowEmpty = False,
     locked: o.Locked = False,
+    all_nodes: Annotated[
+        bool, typer.Option("--all-nodes", metavar="", help="For each Node of the manifests, wherever this runs.")
+    ] = False,
     quiet: o.Quiet = False,
     lock_file: o.LockFile = None,
 ) -> int:
@@ -30,26 +32,26 @@ def validate(
     Every error is shown, with file, line, column and what to write instead.
     """
     names = o.sources(manifests)
+    options = o.plan_options(allow_empty=allow_empty, locked=locked)
     with o.controller(node, env, lock_file=lock_file) as controller:
-        found = controller.validate(
-            names, stdin=o.stdin(names), options=o.plan_options(allow_empty=allow_empty, locked=locked)
-        )
-    if not quiet:
+        if all_nodes:
+            results = controller.validate_nodes(names, stdin=o.stdin(names), options=options)
+        else:
+            results = (controller.validate(names, stdin=o.stdin(names), options=options),)
+    from reconciler.review.outline import counted
+
+    for found in () if quiet else results:
         networks = [network for network in found.topology.networks if network.name not in ("host", "none")]
         endpoints = sum(len(network.endpoints) for network in networks)
         sys.stdout.write(
-            f"valid: {_count(len(networks), 'network')}, {_count(len(found.topology.sandboxes), 'sandbox')}"
-            f" on {found.topology.node}, {_count(endpoints, 'endpoint')}\n"
+            f"valid: {counted(len(networks), 'network')}, {counted(len(found.topology.sandboxes), 'sandbox')}"
+            f" on {found.topology.node}, {counted(endpoints, 'endpoint')}\n"
         )
-        if found.lock_changed:
-            sys.stdout.write(
-                "note: automatic addresses are not in the lock file yet; `cnm lock` or `cnm apply` stores them\n"
-            )
+    if not quiet and any(found.lock_changed for found in results):
+        sys.stdout.write(
+            "note: automatic addresses are not in the lock file yet; `cnm lock` or `cnm apply` stores them\n"
+        )
     return 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('x') else 's'}"
 
 
 def lock(

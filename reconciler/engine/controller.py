@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -20,9 +21,9 @@ from reconciler.engine import render as rendering
 from reconciler.engine.describe import describe, explanation
 from reconciler.engine.doctor import examine, require_capabilities, require_kernel
 from reconciler.engine.execute import Progress, never
-from reconciler.engine.observe import observe, read_facts
+from reconciler.engine.observe import observe, read_facts, usual_settings
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
-from reconciler.engine.saved import read_plan_file, read_snapshot
+from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
 from reconciler.engine.transaction import Transaction, about, interrupted, recover
 from reconciler.errors import ConflictError, ManifestError, Origin, PlanError, Problem, StaleError, UsageError
 from reconciler.host import journal
@@ -31,8 +32,8 @@ from reconciler.host.lock import HostLock
 from reconciler.host.step import Step, unhindered
 from reconciler.manifest.load import Manifests, load
 from reconciler.manifest.lockfile import LOCK_NAME, Lock, read_lock, write_lock
-from reconciler.manifest.source import STDIN
-from reconciler.planner.diff import UNWANTED, make_plan
+from reconciler.manifest.source import MAX_FILE, STDIN
+from reconciler.planner.diff import make_plan
 from reconciler.planner.file import check_asked, check_stale
 from reconciler.planner.fingerprint import fingerprint
 from reconciler.planner.plan import Observation, Plan
@@ -102,6 +103,30 @@ class NetworkController:
             facts = read_snapshot(options.snapshot).facts
             node = self.node if self._named else facts.name
         return self._validate(sources, stdin, options, replace(facts, owner=self.owner), node, {})
+
+    def validate_nodes(
+        self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
+    ) -> tuple[Validated, ...]:
+        """The same for each Node of the manifests, by name; without any, for this host. Raises ManifestError with
+        what is wrong on any of them, PlanError."""
+        text = stdin.read(MAX_FILE + 1) if stdin is not None else None  # it can be read once only
+
+        def again() -> IO[bytes] | None:
+            return BytesIO(text) if text is not None else None
+
+        found = load(sources, options=drivers.options(), environment=self.environment, stdin=again())
+        nodes = [document.name for document in found.documents if document.kind == "Node"] or [self.node]
+        results: list[Validated] = []
+        problems: list[Problem] = []
+        for node in nodes:
+            facts = NodeFacts(name=node, owner=self.owner)
+            try:
+                results.append(self._validate(sources, again(), options, facts, node, {}))
+            except ManifestError as error:
+                problems += error.problems
+        if problems:
+            raise ManifestError(problems)
+        return tuple(results)
 
     def lock(self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, write: bool = True) -> Validated:
         """Decide all automatic addresses and store them beside the manifests. Raises ManifestError, UsageError."""
@@ -204,6 +229,7 @@ class NetworkController:
             node = self.node if self._named else observation.facts.name
             facts = replace(observation.facts, owner=self.owner)
             validated = self._validate(sources, stdin, options, facts, node, seconds)
+            observation = as_looked_for(observation, validated.desired)
         else:
             clock = perf_counter()
             require_kernel()
@@ -224,14 +250,23 @@ class NetworkController:
         return Planned(plan, observation, validated.desired, validated, seconds, stamp)
 
     def plan_destroy(self, *, options: PlanOptions = NO_OPTIONS) -> Planned:
-        """How to remove all that this owner made here. Needs no manifests."""
+        """How to remove all that this owner made here, or of it what ``options.targets`` name (keys: without
+        manifests there are no documents). Needs no manifests."""
         stamp = b""
         if options.snapshot is not None:
             observation = read_snapshot(options.snapshot)
         else:
             stamp = self._stamp()
             observation = observe(self.host, (), read_facts(self.host, self.node))
-        plan = self._make((), observation, options, unwanted="is to be destroyed")
+        plan = make_plan(
+            (),
+            observation,
+            owner=self.owner,
+            node=self._node_of(observation),
+            prune=options.targets or True,
+            excludes=options.excludes,
+            unwanted="to be destroyed",
+        )
         return Planned(plan, observation, stamp=stamp)
 
     def plan_adopt(self, sources: Sequence[str], keys: Sequence[str], *, stdin: IO[bytes] | None = None) -> Planned:
@@ -278,18 +313,19 @@ class NetworkController:
         desired: Sequence[Resource],
         observation: Observation,
         options: PlanOptions,
-        unwanted: str = UNWANTED,
     ) -> Plan:
         return make_plan(
             desired,
             observation,
             owner=self.owner,
-            node=self.node if self._named or not observation.facts.name else observation.facts.name,
+            node=self._node_of(observation),
             adopt=options.adopt,
             targets=options.targets,
             excludes=options.excludes,
-            unwanted=unwanted,
         )
+
+    def _node_of(self, observation: Observation) -> str:
+        return self.node if self._named or not observation.facts.name else observation.facts.name
 
     # -- doing ---------------------------------------------------------------------------------------------
 
@@ -443,9 +479,9 @@ class NetworkController:
         desired: tuple[Resource, ...] = ()
         if sources:
             desired = self._validate(sources, stdin, NO_OPTIONS, facts, self.node, {}).desired
-        observation = observe(self.host, desired, facts)
         if everything:
-            return observation
+            return observe(self.host, (*desired, *usual_settings(self.host, desired)), facts)
+        observation = observe(self.host, desired, facts)
         ours = {key: seen for key, seen in observation.items.items() if seen.owner == self.owner}
         return replace(observation, items=ours)
 
@@ -470,7 +506,7 @@ class NetworkController:
             name = view.netns
             owner = next((v for v in topology.sandboxes if v.netns == name and v.stack != "container"), view)
             source = "named" if owner.made else f"{owner.stack}:{owner.target}"
-        return run_inside(self.host, name, source, argv)
+        return run_inside(self.host, sandbox, name, source, argv)
 
 
 def _key(text: str) -> Key:

@@ -57,7 +57,7 @@ def _findings(planned: Planned) -> dict[str, list[tuple[State, str]]]:
     for problem in plan.conflicts:
         add(problem.origin.document, State.CONFLICT, problem.message)
     for pending in plan.pending:
-        add(pending.origin.document, State.PENDING, f"{pending.key} waits: {pending.reason}")
+        add(pending.origin.document, State.PENDING, f"waits: {pending.reason}")
     for op in plan.ops():
         if op.action is Action.CREATE:
             state = State.DRIFTED if op.recreate or op.origin.document in begun else State.MISSING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from errno import EPERM
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,20 +110,25 @@ def examine(controller: NetworkController) -> tuple[Check, ...]:
         )
     )
     checks.append(_bridge_netfilter())
-    for name, driver in sorted(drivers().items()):
-        lacking = _lacking(host, name)
-        checks.append(
-            Check(f"driver {name}", "error", "; ".join(lacking), _REMEDIES["link"])
-            if lacking
-            else Check(f"driver {name}", "ok", driver.summary)
-        )
+    checks += [_driver(host, name, driver.summary) for name, driver in sorted(drivers().items())]
     checks.append(_agreement(host))
     checks.append(Check("inventory", "ok", f"{host.inventory.path}: {len(host.inventory.netns)} namespaces of ours"))
     return tuple(checks)
 
 
-def _lacking(host: Host, name: str) -> list[str]:
-    return [text for capability in sorted(drivers()[name].capabilities) if (text := missing(host, capability))]
+def _driver(host: Host, name: str, summary: str) -> Check:
+    lacking = {
+        text: _REMEDIES.get(capability.partition(":")[0], "")
+        for capability in sorted(drivers()[name].capabilities)
+        if (text := missing(host, capability))
+    }
+    if not lacking:
+        return Check(f"driver {name}", "ok", summary)
+    if os.strerror(EPERM) in lacking:  # the kernel may have it: we were not allowed to try
+        return Check(f"driver {name}", "error", "cannot be tried without privileges", "run cnm as root")
+    return Check(
+        f"driver {name}", "error", "; ".join(lacking), "; ".join(dict.fromkeys(filter(None, lacking.values())))
+    )
 
 
 def _kernel() -> Check:
@@ -173,4 +179,4 @@ def _agreement(host: Host) -> Check:
             f"decoded otherwise than pyroute2 {version('pyroute2')} does: links {wrong}",
             "report this",
         )
-    return Check("netlink", "ok", f"{len(both)} links decoded as pyroute2 {version('pyroute2')} does")
+    return Check("netlink", "ok", f"{len(both)} of {len(both)} links decoded as pyroute2 {version('pyroute2')} does")

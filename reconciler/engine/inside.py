@@ -12,14 +12,14 @@ from reconciler.host.host import Host
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # what shells say
 
 
-def run_inside(host: Host, sandbox: str, source: str, argv: Sequence[str]) -> int:
-    """``sandbox`` "" is the host's own stack. A command killed by signal N gives 128+N.
+def run_inside(host: Host, sandbox: str, netns: str, source: str, argv: Sequence[str]) -> int:
+    """``sandbox`` is its name for people, ``netns`` its namespace ("": the host's own stack). A command killed by signal N gives 128+N.
 
     Raises CommandError when there is no such command, or it cannot be run.
     """
     if not argv:
         raise UsageError("no command was given: cnm exec SANDBOX -- COMMAND")
-    namespace = host.root if not sandbox else host.find(sandbox, source)
+    namespace = host.root if not netns else host.find(netns, source)
     if namespace is None:
         raise UsageError(f"the namespace of sandbox {sandbox} is not there; `cnm status` says why")
     with namespace.entered():  # a child starts in the namespace that its parent's thread is in

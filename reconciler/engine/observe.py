@@ -6,6 +6,7 @@ import os
 from collections.abc import Container, Iterable
 from ipaddress import ip_address
 
+from reconciler.drivers.stack import BASELINE
 from reconciler.host import sysfs
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
@@ -14,10 +15,11 @@ from reconciler.netlink.mark import owner_of
 from reconciler.netlink.route import RTM_GETROUTE, RTPROT_RA, RawRoute, decode_route, dump_routes
 from reconciler.planner.plan import Observation
 from reconciler.resources.actuator import Scope
-from reconciler.resources.netns import Netns
+from reconciler.resources.netns import Netns, netns_key
 from reconciler.resources.registry import actuators
 from reconciler.resources.resource import Key, Observed, Resource
 from reconciler.resources.sriov import in_use
+from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.view import HostLink, HostRoute, NodeFacts, PhysicalFunction
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -46,6 +48,18 @@ def observe(host: Host, desired: Iterable[Resource], facts: NodeFacts, without: 
         for seen in hands[batch].read(host, scope):
             items[seen.resource.key] = seen
     return Observation(items=items, facts=facts)
+
+
+def usual_settings(host: Host, desired: Iterable[Resource]) -> Iterable[Resource]:
+    """What a snapshot holds of settings beyond those that ``desired`` names, so that other manifests can be planned
+    against it: both forwarding switches, and what a stack of ours does not inherit. Values do not matter here."""
+    known = {resource.key for resource in desired}
+    for path in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+        if sysctl_key("", path) not in known:
+            yield Sysctl(key=sysctl_key("", path), value="")
+    for name in host.inventory.netns:
+        if netns_key(name) not in known:
+            yield Netns(key=netns_key(name), sysctls=tuple(BASELINE.items()))
 
 
 def remember_sources(host: Host, desired: Iterable[Resource]) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reconciler.errors import Origin, PlanError, Problem, UsageError
 from reconciler.planner.file import plan_from_data, snapshot_from_data
 from reconciler.planner.plan import Observation, Plan
+from reconciler.resources.netns import Netns
+from reconciler.resources.resource import Resource
+from reconciler.resources.sysctl import Sysctl
 
 _LARGEST = 256 << 20
 
@@ -51,3 +56,20 @@ def read_snapshot(path: Path) -> Observation:
         return snapshot_from_data(_read(path, guarded=False))
     except ValueError as error:
         raise PlanError([Problem(Origin(file=str(path)), f"not a snapshot: {error}")]) from None
+
+
+def as_looked_for(observation: Observation, desired: Iterable[Resource]) -> Observation:
+    """A snapshot as a look at the host for ``desired`` would have been: of sysctls a look takes those that somebody
+    wants, with what is wanted of their place, so that both give the same plan."""
+    items = dict(observation.items)
+    for wanted in desired:
+        seen = items.get(wanted.key)
+        if seen is None:
+            continue
+        if isinstance(wanted, Sysctl) and isinstance(seen.resource, Sysctl):
+            items[wanted.key] = seen._replace(resource=replace(seen.resource, dev=wanted.dev, first=wanted.first))
+        elif isinstance(wanted, Netns) and isinstance(seen.resource, Netns):
+            values = dict(seen.resource.sysctls or ())
+            sysctls = tuple((path, values[path]) for path, _ in wanted.sysctls or () if path in values)
+            items[wanted.key] = seen._replace(resource=replace(seen.resource, sysctls=sysctls))
+    return replace(observation, items=items)

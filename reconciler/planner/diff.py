@@ -40,7 +40,7 @@ def make_plan(
     *,
     owner: str,
     node: str = "",
-    prune: bool = True,
+    prune: bool | Collection[str] = True,
     adopt: bool | Collection[Key] = False,
     targets: Collection[str] = (),
     excludes: Collection[str] = (),
@@ -51,7 +51,8 @@ def make_plan(
     """What has to change so that the host is as ``desired``. Pure; the same for any order of ``desired``.
 
     Only what carries ``owner``'s mark is changed or removed. ``adopt`` True takes over unmarked objects that
-    can be brought in line in place; keys in it also those that must be recreated. ``targets`` never prunes.
+    can be brought in line in place; keys in it also those that must be recreated. ``targets`` never prunes; globs
+    in ``prune`` restrict what is pruned to the keys that they match.
     What a step takes along is put back, whatever ``targets`` and ``excludes`` say. ``unwanted`` is the reason
     that the deletions of what nobody wants give. ``foreign`` are keys of ``desired`` that are not ours, but that a
     run which is now undone took along, changed or adopted: they are put back without our mark. Raises CycleError.
@@ -66,6 +67,8 @@ def make_plan(
         if prune and not targets and not observation.partial
         else []
     )
+    if not isinstance(prune, bool):
+        surplus = [key for key in surplus if matches(items[key].resource, prune)]
     if excludes:
         surplus = [key for key in surplus if not matches(items[key].resource, excludes)]
     index = SeenIndex(items)

@@ -86,9 +86,9 @@ class _Reader:
 
 
 def _header(data: Any, what: str, names: set[str]) -> Mapping[str, Any]:
+    if isinstance(data, Mapping) and data.get("format", what) != what:
+        raise ValueError(f"this is a {data['format']!r}, not a {what}")
     document = _Reader.mapping(data, names | {"format", "format_version"}, what)
-    if document["format"] != what:
-        raise ValueError(f"this is a {document['format']!r}, not a {what}")
     version = document["format_version"]
     if type(version) is not int or version != FORMAT_VERSION:
         raise ValueError(f"format version {version!r}; this cnm reads {FORMAT_VERSION}")

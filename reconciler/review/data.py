@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from reconciler.engine.result import Report, Rollback, Status
+from reconciler.engine.result import Check, Report, Rollback, Status
 from reconciler.planner.file import plan_to_data
 from reconciler.resources.data import origin_to_data
 
@@ -37,6 +39,11 @@ def _rollback_to_data(rollback: Rollback | None) -> dict[str, Any] | None:
         "failed": list(rollback.failed),
         "left": list(rollback.left),
     }
+
+
+def checks_to_data(checks: Iterable[Check]) -> dict[str, Any]:
+    """What the doctor found."""
+    return {"format": "cnm-doctor", "format_version": FORMAT_VERSION, "checks": [asdict(check) for check in checks]}
 
 
 def status_to_data(status: Status) -> dict[str, Any]:

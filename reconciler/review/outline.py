@@ -60,7 +60,7 @@ def _line(op: Op) -> Line:
     return Line(
         sort=sort,
         key=str(op.key),
-        reason="" if op.action is Action.UPDATE or not op.origin.document else op.reason,
+        reason="" if op.action in (Action.UPDATE, Action.ADOPT) or not op.origin.document else op.reason,
         impact=op.impact,
         changes=_changes(op) if op.before is not None and op.after is not None else (),
         along=tuple(map(str, op.also_removes)),
@@ -111,6 +111,11 @@ def word(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(word, value)) + "]"
     return str(value) if value != "" else '""'
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('x') else 's'}"
 
 
 def summary(plan: Plan) -> str:

@@ -12,7 +12,7 @@ from reconciler.errors import Problem
 from reconciler.planner.plan import Observation, Pending, Plan
 from reconciler.resources.resource import Impact
 from reconciler.review.escape import visible
-from reconciler.review.outline import SYMBOLS, Line, Section, outline, summary, word
+from reconciler.review.outline import SYMBOLS, Line, Section, counted, outline, summary, word
 
 _COLORS = {"create": "green", "update": "yellow", "recreate": "magenta", "delete": "red", "adopt": "cyan"}
 _STATES = {
@@ -23,6 +23,7 @@ _STATES = {
     State.PENDING: "cyan",
     State.CONFLICT: "red",
 }
+_REASONS = 4  # of one document
 _FOLD = 6  # resources of one document and sort beyond this many are counted, not listed, unless asked for
 
 
@@ -116,7 +117,7 @@ def show_report(console: Console, report: Report, *, verbose: bool = False) -> N
         console.print(Text(f"failed: {visible(str(failure))}", style="red"))
     if report.skipped:
         console.print(
-            Text(f"not tried, because something before it failed: {len(report.skipped)} steps", style="yellow")
+            Text(f"not tried, because something before failed: {counted(len(report.skipped), 'step')}", style="yellow")
         )
         for op in report.skipped if verbose else report.skipped[:10]:
             console.print(Text(f"    {op.action} {visible(str(op.key))}", style="dim"))
@@ -126,7 +127,9 @@ def show_report(console: Console, report: Report, *, verbose: bool = False) -> N
         console.print(Text(visible(report.reason), style="red"))
     total = sum(report.seconds.values())
     if report.ok:
-        console.print(Text(f"Done: {len(report.done)} steps in {total:.2f} s, verified.", style="bold green"))
+        console.print(
+            Text(f"Done: {counted(len(report.done), 'step')} in {total:.2f} s, verified.", style="bold green")
+        )
     else:
         console.print(
             Text(f"{len(report.done)} of {len(list(report.plan.ops()))} steps done in {total:.2f} s.", style="bold red")
@@ -172,7 +175,7 @@ def show_status(console: Console, status: Status, *, verbose: bool = False) -> N
         rows.append((Text(row.kind), Text(visible(row.name)), state, Text(facts, style="dim")))
     _show_columns(console, rows)
     for row in status.rows:
-        shown = row.reasons if verbose else row.reasons[:4]
+        shown = row.reasons if verbose else row.reasons[:_REASONS]
         for reason in shown:
             console.print(Text(f"{row.kind} {visible(row.name)}: {visible(reason)}", style=_STATES[row.state]))
         if len(row.reasons) > len(shown):
