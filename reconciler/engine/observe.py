@@ -11,10 +11,12 @@ from reconciler.host import sysfs
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.netlink.address import RTM_GETADDR, decode_address, dump_addresses
+from reconciler.netlink.link import RawLink
 from reconciler.netlink.mark import owner_of
 from reconciler.netlink.route import RTM_GETROUTE, RTPROT_RA, RawRoute, decode_route, dump_routes
 from reconciler.planner.plan import Observation
 from reconciler.resources.actuator import Scope
+from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.netns import Netns, netns_key
 from reconciler.resources.registry import actuators
 from reconciler.resources.resource import Key, Observed, Resource
@@ -118,6 +120,9 @@ def _links(host: Host) -> tuple[HostLink, ...]:
             tuple(sorted(addresses.get(link.ifindex, ()))),
             names.get(link.link, "") if link.netnsid == -1 else "",
             link.device,
+            names.get(link.master, ""),
+            _mode(link),
+            link.up,
         )
         for link in sorted(host.root.links, key=lambda link: link.name)
         if link.name != "lo" and owner_of(link.altnames)[0] != host.owner
@@ -151,6 +156,12 @@ def _functions(host: Host) -> tuple[PhysicalFunction, ...]:
             )
         )
     return tuple(found)
+
+
+def _mode(link: RawLink) -> str:
+    """How an interface shares its parent with others of its kind."""
+    kind = infos().get(link.kind)
+    return str(kind.table.decode(link.data).get("mode", "")) if kind is not None else ""
 
 
 def _nameservers() -> tuple[str, ...]:

@@ -30,6 +30,10 @@ def _number(length: int, byteorder: str = "little", as_type: type = int) -> Code
 
 
 U8, U16, U32, U64 = _number(1), _number(2), _number(4), _number(8)
+I32 = Codec(
+    lambda value: int(value).to_bytes(4, "little", signed=True),
+    lambda data: int.from_bytes(data, "little", signed=True),
+)
 BE16 = _number(2, "big")  # ports
 FLAG8, FLAG16, FLAG32 = _number(1, as_type=bool), _number(2, as_type=bool), _number(4, as_type=bool)
 IP = Codec(

@@ -251,7 +251,12 @@ def snapshot_from_data(data: Any) -> Observation:
         raise ValueError("facts: uplink_mtu is a number")
     routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
     links = [
-        _Reader.mapping(link, {"name", "type", "mtu", "addresses"}, "link", frozenset({"parent", "device"}))
+        _Reader.mapping(
+            link,
+            {"name", "type", "mtu", "addresses"},
+            "link",
+            frozenset({"parent", "device", "master", "mode", "up"}),
+        )
         for link in _Reader.listing(facts["links"], "links")
     ]
     if any(type(link["mtu"]) is not int for link in links):
@@ -279,6 +284,9 @@ def snapshot_from_data(data: Any) -> Observation:
                     tuple(text(item, "address") for item in _Reader.listing(link["addresses"], "addresses")),
                     text(link.get("parent", ""), "parent"),
                     text(link.get("device", ""), "device"),
+                    text(link.get("master", ""), "master"),
+                    text(link.get("mode", ""), "mode"),
+                    link.get("up", True) is True,
                 )
                 for link in links
             ),

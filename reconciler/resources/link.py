@@ -103,6 +103,8 @@ class Link(Resource):
         yield Claim("ifname", self.key.netns, self.key.name)
         if self.info is not None:
             yield from self.info.claims(self.key.netns)
+            if self.parent is not None:
+                yield from self.info.rides(self.parent)
 
     def made_by(self) -> Key | None:
         return self.maker

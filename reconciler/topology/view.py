@@ -91,6 +91,11 @@ class EndpointView:
         """Where a part of its manifest is written: ``at("spec", "options", "mode")``."""
         return self.document.at(*path) if self.document is not None else self.origin
 
+    def says(self, name: str) -> bool:
+        """Whether its manifest itself has this field of ``spec``, so that it was not derived."""
+        spec = self.document.model.spec if self.document is not None else None  # type: ignore[attr-defined]  # Endpoint
+        return spec is not None and name in spec.model_fields_set
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkView:
@@ -152,8 +157,9 @@ class HostRoute:
 @dataclass(frozen=True, slots=True)
 class HostLink:
     """An interface of the host that is not ours. ``type`` is the kernel's kind, "" for hardware; ``addresses`` are
-    its global ones, with prefix length; ``parent`` is the interface of the host that it rides on, "" for none;
-    ``device`` is the hardware's place, like pci/0000:01:00.0."""
+    its global ones, with prefix length; ``parent`` is the interface of the host that it rides on, ``master`` the one
+    that it is a port of, "" for none; ``device`` is the hardware's place, like pci/0000:01:00.0; ``mode`` is what kinds
+    that ride on a parent may share, as the kernel words it."""
 
     name: str
     type: str
@@ -161,6 +167,9 @@ class HostLink:
     addresses: tuple[str, ...] = ()
     parent: str = ""
     device: str = ""
+    master: str = ""
+    mode: str = ""
+    up: bool = True
 
 
 @dataclass(frozen=True, slots=True)

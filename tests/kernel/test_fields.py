@@ -99,7 +99,9 @@ def _links(plan: Plan) -> str:
     return ANEW if made & gone else EXCHANGE
 
 
-@pytest.mark.parametrize("field", CASES)
+@pytest.mark.parametrize(
+    "field", [pytest.param(name, marks=pytest.mark.requires(*case.requires)) for name, case in CASES.items()]
+)
 @isolated
 def test_a_change_of_each_field(field: str, tmp_path: Path) -> None:
     case = CASES[field]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
 from reconciler.netlink.table import Table
-from reconciler.resources.resource import Claim, satisfied
+from reconciler.resources.resource import Claim, Key, satisfied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,4 +35,8 @@ class LinkInfo:
 
     def claims(self, netns: str) -> Iterable[Claim]:
         """What there can be only one of in a namespace: a VNI on a port."""
+        return ()
+
+    def rides(self, parent: Key) -> Iterable[Claim]:
+        """What it occupies of its parent, so that whatever cannot share it comes later."""
         return ()

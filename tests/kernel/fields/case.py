@@ -49,6 +49,7 @@ class Case:
     value: Any
     before: Callable[[Documents], None] = lambda documents: None
     setup: str = ""
+    requires: tuple[str, ...] = ()  # what the kernel must have, beyond what all cases need
 
 
 def spec(document: str, name: str, value: Any, outcome: str, **more: Any) -> Case:
