@@ -133,7 +133,7 @@ def uml(image: Path, folder: Path, console: int, answers: int, memory: str) -> l
 
 
 def run(
-    image: Path, command: Sequence[str], *, memory: str = "2G", timeout: float = 900, stdin: bool = False, keep: Path | None = None
+    image: Path, command: Sequence[str], *, memory: str = "2G", timeout: float = 3600, stdin: bool = False, keep: Path | None = None
 ) -> int:  # fmt: skip
     """Run ``command`` in a guest and return its exit status. ``timeout`` in seconds; ``stdin``: pass on standard
     input (else it is empty). Raises Broken, and OSError."""
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lane.guest", description=__doc__.partition("\n")[0])
     parser.add_argument("--stdin", action="store_true", help="pass on standard input")
     parser.add_argument("--memory", default="2G", help="the guest's memory (default 2G)")
-    parser.add_argument("--timeout", type=float, default=900, help="seconds (default 900)")
+    parser.add_argument("--timeout", type=float, default=3600, help="seconds (default 3600)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="copy what is left in $CNM_LANE_KEEP to DIR")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args(argv)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -33,7 +35,16 @@ def kernel() -> Path:
         if not os.access(path, os.X_OK):
             raise NoKernel(f"CNM_LANE_KERNEL names {chosen}, which is not there or cannot be executed")
         return path.resolve()
-    built = sorted(cache().glob(f"linux-*-{recipe()}"))
+    built = sorted(cache().glob(f"linux-*-{recipe()}"), key=lambda path: path.stat().st_mtime)
     if not built:
         raise NoKernel("there is no lane kernel: build one with `make lane`, or name one with CNM_LANE_KERNEL")
     return built[-1]
+
+
+def main() -> int:
+    """``make lane``: build the kernel unless it is there, and print its path."""
+    return subprocess.run([HERE / "build", cache(), recipe()], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
