@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from reconciler.drivers.firewall import Firewall, Zone
+from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.plug import plug_address, render_plug
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.model import Model
@@ -200,7 +201,8 @@ class BridgeDriver:
     def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
         origin = replace(network.origin, driver=self.name)
         yield from self._bridge(network, origin)
-        yield from self._forwarding(network, node, origin)
+        if network.allow_from or not network.internal:
+            yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
         yield from Firewall(node.owner, origin).render(self._zone(network, origin))
         for endpoint in network.local:
             yield from self._endpoint(network, endpoint)
@@ -240,22 +242,6 @@ class BridgeDriver:
             yield "net/ipv6/conf/IFNAME/accept_ra", "0"
         else:
             yield "net/ipv6/conf/IFNAME/disable_ipv6", "1"
-
-    @staticmethod
-    def _forwarding(network: NetworkView, node: NodeFacts, origin: Origin) -> Iterable[Resource]:
-        """Forwarding on, where anything of this network passes the host. With IPv6, the host's own routers
-        first: an interface that heard of its default route from a router would lose it otherwise."""
-        if network.internal and not network.allow_from:
-            return
-        if network.ipv4:
-            yield Sysctl(key=sysctl_key("", "net/ipv4/ip_forward"), origin=origin, value="1")
-        if network.ipv6:
-            first = tuple(sysctl_key("", f"net/ipv6/conf/{name}/accept_ra") for name in node.ra_links)
-            for key in first:
-                yield Sysctl(key=key, origin=origin, value="2", dev=None)
-            yield Sysctl(
-                key=sysctl_key("", "net/ipv6/conf/all/forwarding"), origin=origin, value="1", first=first or None
-            )
 
     def _zone(self, network: NetworkView, origin: Origin) -> Zone:
         options: BridgeOptions = network.options

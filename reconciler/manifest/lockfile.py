@@ -20,6 +20,7 @@ from reconciler.manifest.source import UnreadableError, read_regular, real_path
 
 LOCK_NAME = "cnm.lock"
 LOCK_VERSION = 1
+_REQUIRED = frozenset(("version", "subnets", "addresses"))
 _HEADER = """\
 # Automatic addresses, decided by cnm. Commit this file with the manifests;
 # `cnm lock` and `cnm apply` keep it up to date, `--locked` refuses to change it.
@@ -28,10 +29,12 @@ _HEADER = """\
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """``subnets``: network -> CIDRs chosen for it. ``addresses``: ``network/endpoint`` -> addresses, IPv4 first."""
+    """``subnets``: network -> CIDRs chosen for it. ``addresses``: ``network/endpoint`` -> addresses, IPv4 first.
+    ``vnis``: ``network/CIDR`` -> the virtual network identifier of the segment that this subnet is on."""
 
     subnets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    vnis: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_lock(path: Path) -> Lock:
@@ -55,14 +58,15 @@ def read_lock(path: Path) -> Lock:
 
     if len(documents) > 1:
         wrong("a lock file is one document")
-    elif not isinstance(data, dict) or set(data) != {"version", "subnets", "addresses"}:
-        wrong("a lock file has version, subnets and addresses")
+    elif not isinstance(data, dict) or not _REQUIRED <= set(data) <= _REQUIRED | {"vnis"}:
+        wrong("a lock file has version, subnets and addresses, and vnis where there are any")
     elif type(data["version"]) is not int or data["version"] != LOCK_VERSION:
         wrong(f"lock file version {show(data['version'])}; this cnm reads {LOCK_VERSION}", "version")
     else:
         lock = Lock(
             _section(data["subnets"], "subnets", _cidr, wrong),
             _section(data["addresses"], "addresses", ip_address, wrong),
+            _section(data.get("vnis", {}), "vnis", _vni, wrong),
         )
         if not problems:
             return lock
@@ -90,7 +94,9 @@ def _section(data: Any, name: str, parse: Any, wrong: Any) -> dict[str, tuple[st
 def render_lock(lock: Lock) -> str:
     """The file's text: the same lock gives the same bytes."""
     lines = [_HEADER, f"version: {LOCK_VERSION}\n"]
-    for name, section in (("subnets", lock.subnets), ("addresses", lock.addresses)):
+    for name, section in (("subnets", lock.subnets), ("addresses", lock.addresses), ("vnis", lock.vnis)):
+        if name == "vnis" and not section:
+            continue  # few networks have any
         lines.append(f"{name}:\n" if section else f"{name}: {{}}\n")
         lines += [f"  {_key(key)}: [{', '.join(map(_quoted, section[key]))}]\n" for key in sorted(section)]
     return "".join(lines)
@@ -100,6 +106,12 @@ def _cidr(text: str) -> object:
     if "/" not in text:
         raise ValueError(f"{text!r} is not a CIDR")
     return ip_network(text)
+
+
+def _vni(text: str) -> object:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 24):
+        raise ValueError(f"{text!r} is not a VNI")
+    return int(text)
 
 
 def _key(name: str) -> str:

@@ -155,7 +155,7 @@ def _automatic(
     for plug in plugs:
         have = {address.version for address in plug.addresses}
         for version in (4, 6):
-            mine = [pool for pool in pools[plug.network.name] if pool.subnet.cidr.version == version]
+            mine = _within_reach(plug, pools, version, automatic)
             if version in have or not mine:
                 continue
             automatic.setdefault(plug.name, [])
@@ -168,7 +168,9 @@ def _automatic(
             else:
                 open_families.append((plug, version))
     for plug, version in open_families:
-        mine = [pool for pool in pools[plug.network.name] if pool.subnet.cidr.version == version]
+        mine = _within_reach(plug, pools, version, automatic)
+        if not mine:
+            continue  # its link layer has none of this family
         number = next((number for pool in mine if (number := pool.lowest()) is not None), None)
         if number is None:
             ranges = ", ".join(str(pool.subnet.range) for pool in mine)
@@ -184,6 +186,19 @@ def _automatic(
         plug.addresses.sort(key=lambda address: address.version)
     locked = {name: tuple(str(a) for a in sorted(found, key=lambda a: a.version)) for name, found in automatic.items()}
     return locked, {plug.name: plug.document.at("spec", "addresses") for plug in plugs if plug.name in automatic}
+
+
+def _within_reach(
+    plug: _Plug, pools: Mapping[str, list[Pool]], version: int, automatic: Mapping[str, list[Address]]
+) -> list[Pool]:
+    """The subnets of a family that an endpoint can have an address of: one interface is on one link layer."""
+    every = pools[plug.network.name]
+    mine = [pool for pool in every if pool.subnet.cidr.version == version]
+    if not any(pool.subnet.segment for pool in every):
+        return mine
+    have = (*plug.addresses, *automatic.get(plug.name, ()))
+    segments = {pool.subnet.segment for address in have if (pool := pool_of(every, address)) is not None}
+    return [pool for pool in mine if pool.subnet.segment in segments] if segments else mine
 
 
 def _interfaces(plugs: Sequence[_Plug], problems: Problems) -> None:

@@ -14,42 +14,44 @@ from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
 from reconciler.topology.allocate import default_gateway, free_subnet, reserved, reserved_for
 from reconciler.topology.options import NetworkOptions
-from reconciler.topology.view import NetworkView, NodeFacts, Subnet, SubnetView
+from reconciler.topology.view import NetworkView, NodeFacts, NodeView, Subnet, SubnetView
 
 if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
 
 IPV6_MIN_MTU = 1280  # RFC 8200, 5
+FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1  # what is below is left to those who number by hand, often after VLANs
 
 
 def resolve_networks(
-    documents: Sequence[Document], lock: Lock, facts: NodeFacts, problems: Problems
-) -> tuple[dict[str, NetworkView], dict[str, tuple[str, ...]]]:
-    """(networks by name, still without endpoints; what the lock file shall hold of automatic subnets)."""
+    documents: Sequence[Document], nodes: Sequence[NodeView], lock: Lock, facts: NodeFacts, problems: Problems
+) -> tuple[dict[str, NetworkView], Lock]:
+    """(networks by name, still without endpoints; what the lock file shall hold of automatic subnets and VNIs)."""
     chosen = _automatic(documents, lock, facts, problems)
+    here = next((node for node in nodes if node.name == facts.name), None)
     views: dict[str, NetworkView] = {}
     for document in documents:
         model = document.model
         assert isinstance(model, Network)
         options: NetworkOptions = document.options
-        subnets = [
-            _subnet(document, number, subnet, options, problems)
-            for number, subnet in enumerate(
-                model.spec.subnets or [SubnetModel(cidr=ip_network(c)) for c in chosen.get(document.name, ())]
-            )
-        ]
+        subnets: list[SubnetView] = []
+        for subnet in model.spec.subnets or [SubnetModel(cidr=ip_network(c)) for c in chosen.get(document.name, ())]:
+            earlier = sum(other.cidr.version == subnet.cidr.version for other in subnets)
+            segment = options.segment(subnet.cidr, earlier)
+            subnets.append(replace(_subnet(document, len(subnets), subnet, options, problems), segment=segment))
         views[document.name] = NetworkView(
             name=document.name,
             driver=model.spec.driver,
             options=document.options,
             subnets=tuple(subnets),
-            mtu=model.spec.mtu or options.default_mtu(facts),
+            mtu=model.spec.mtu or options.default_mtu(facts, here),
             internal=model.spec.internal,
             labels=dict(model.metadata.labels),
             endpoints=(),
             allow_from=(),
             origin=document.origin,
             document=document,
+            nodes=tuple(nodes),
         )
         if views[document.name].ipv6 and views[document.name].mtu < IPV6_MIN_MTU:
             problems.add(
@@ -58,7 +60,41 @@ def resolve_networks(
                 f"write at least {IPV6_MIN_MTU} (RFC 8200), or leave out the IPv6 subnets",
             )
     _overlaps(documents, views, problems)
-    return _allowing(documents, views, problems), chosen
+    views, vnis = _numbered(views, lock)
+    return _allowing(documents, views, problems), Lock(subnets=chosen, vnis=vnis)
+
+
+def _numbered(views: dict[str, NetworkView], lock: Lock) -> tuple[dict[str, NetworkView], dict[str, tuple[str, ...]]]:
+    """Networks with their VNIs: those that the manifests name, then the locked ones while they are free, then the
+    lowest free ones. In the lock file a segment is known by any of its subnets, so that others may come and go."""
+    written: dict[tuple[str, int], int] = {}
+    locked: dict[tuple[str, int], int] = {}
+    names: dict[tuple[str, int], list[str]] = {}
+    for name, view in sorted(views.items()):
+        for subnet in view.subnets:
+            place = (name, subnet.segment)
+            vni = view.options.vni(subnet.segment)
+            if vni is None:
+                continue
+            names.setdefault(place, []).append(f"{name}/{subnet.cidr}")
+            if vni:
+                written[place] = vni
+            else:
+                locked[place] = next((int(n) for key in names[place] for n in lock.vnis.get(key, ())), 0)
+    taken = set(written.values())
+    found = dict(written)
+    for place, vni in sorted(locked.items()):
+        if vni and vni not in taken:
+            found[place] = vni
+            taken.add(vni)
+    fresh = (vni for vni in range(FIRST_VNI, LAST_VNI + 1) if vni not in taken)
+    for place in sorted(locked.keys() - found.keys()):
+        found[place] = next(fresh)
+    numbers: dict[str, tuple[int, ...]] = {}
+    for (name, _segment), vni in sorted(found.items()):
+        numbers[name] = (*numbers.get(name, ()), vni)
+    result = {name: replace(view, vnis=numbers.get(name, ())) for name, view in views.items()}
+    return result, {names[place][0]: (str(found[place]),) for place in sorted(locked)}
 
 
 def _automatic(

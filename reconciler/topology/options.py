@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 from reconciler.manifest.model import Model
-from reconciler.topology.view import NodeFacts
+from reconciler.topology.view import NodeFacts, NodeView, Subnet
 
 DEFAULT_MTU = 1500
 
@@ -31,8 +31,17 @@ class NetworkOptions(Model):
         """Interfaces of the host that are on this network as well: that they have routes to its subnets is no clash."""
         return frozenset()
 
-    def default_mtu(self, facts: NodeFacts) -> int:
-        """The MTU in bytes of a network whose manifest says none."""
+    def segment(self, cidr: Subnet, number: int) -> int:
+        """Which of the network's link layers a subnet is on; ``number`` are the subnets of its family before it."""
+        return 0
+
+    def vni(self, segment: int) -> int | None:
+        """The virtual network identifier of a segment; 0: one shall be chosen and kept in the lock file; None: this
+        driver has no such thing."""
+        return None
+
+    def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
+        """The MTU in bytes of a network whose manifest says none. ``node`` is this host's Node document."""
         return min(DEFAULT_MTU, facts.uplink_mtu)
 
 

@@ -55,7 +55,7 @@ def resolve(
             others.append(document)
     nodes, here = resolve_nodes(by_kind["Node"], node, problems, allow_empty=allow_empty)
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
-    networks, subnets = resolve_networks(by_kind["Network"], lock, facts, problems)
+    networks, decided = resolve_networks(by_kind["Network"], nodes, lock, facts, problems)
     if problems:  # endpoints would only repeat what is wrong with what they refer to
         for document in by_kind["Endpoint"]:
             check_references(document, networks, sandboxes, problems)
@@ -63,7 +63,7 @@ def resolve(
     endpoints, addresses, chosen = resolve_endpoints(by_kind["Endpoint"], networks, sandboxes, here, lock, problems)
     if problems:
         raise ManifestError(problems)
-    new = Lock(subnets, addresses)
+    new = replace(decided, addresses=addresses)
     elsewhere = bool(nodes) and here not in {view.name for view in nodes}
     if locked and new != lock:
         _refuse_unlocked(by_kind["Network"], by_kind["Endpoint"], new, lock, chosen)
@@ -117,6 +117,11 @@ def _refuse_unlocked(
         Problem(doc.origin, f"network {doc.name} has no subnet in the lock file", "run `cnm lock` and commit cnm.lock")
         for doc in networks
         if new.subnets.get(doc.name) != lock.subnets.get(doc.name)
+    ]
+    found += [
+        Problem(doc.origin, f"network {doc.name} has no VNI in the lock file", "run `cnm lock` and commit cnm.lock")
+        for doc in networks
+        if any(new.vnis[key] != lock.vnis.get(key) for key in new.vnis if key.partition("/")[0] == doc.name)
     ]
     if found:
         raise PlanError(found)

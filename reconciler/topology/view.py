@@ -18,13 +18,15 @@ Subnet = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class SubnetView:
-    """One subnet of a network. ``gateway`` is None when the network has none (isolated mode)."""
+    """One subnet of a network. ``gateway`` is None when the network has none (isolated mode). Subnets of one
+    ``segment`` (numbered from 0) share a link layer; most drivers have one only."""
 
     cidr: Subnet
     gateway: Address | None
     range: Subnet
     auxiliary: Mapping[str, Address]
     origin: Origin
+    segment: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,22 @@ class EndpointView:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeView:
+    """A host that the manifests name. ``addresses`` are its underlay addresses."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    labels: Mapping[str, str]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkView:
     """A network as this node sees it. ``options`` is the validated ``Options`` model of its driver.
 
     ``endpoints`` are all endpoints of all nodes, by name; ``sandboxes`` only matter for the networks ``host``
     and ``none``, which exist by themselves. ``allow_from`` are the networks whose endpoints may reach this one.
+    ``vnis`` are the virtual network identifiers of its segments, for drivers that have such. ``nodes`` are all hosts.
     """
 
     name: str
@@ -116,6 +129,8 @@ class NetworkView:
     allow_from: tuple[NetworkView, ...]
     origin: Origin
     sandboxes: tuple[SandboxView, ...] = ()
+    vnis: tuple[int, ...] = ()
+    nodes: tuple[NodeView, ...] = ()
     document: Document | None = field(default=None, compare=False, repr=False)
 
     def at(self, *path: str | int) -> Origin:
@@ -134,16 +149,6 @@ class NetworkView:
     @property
     def ipv6(self) -> bool:
         return any(subnet.cidr.version == 6 for subnet in self.subnets)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """A host that the manifests name. ``addresses`` are its underlay addresses."""
-
-    name: str
-    addresses: tuple[Address, ...]
-    labels: Mapping[str, str]
-    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ LOCKS = st.builds(
     st.dictionaries(
         st.tuples(NAMES, NAMES).map("/".join), st.lists(st.ip_addresses().map(str), max_size=2).map(tuple), max_size=4
     ),
+    st.dictionaries(
+        NAMES.map(lambda name: f"{name}/192.0.2.0/24"),
+        st.integers(1, (1 << 24) - 1).map(lambda vni: (str(vni),)),
+        max_size=4,
+    ),
 )
 
 
@@ -90,6 +95,9 @@ def test_a_lock_file_is_no_manifest(tmp_path: Path) -> None:
         (TEXT.replace("172.20.0.0/24", "172.20.0.1/24"), "cnm.lock:4:9: 172.20.0.1/24 has host bits set"),
         (TEXT.replace("172.20.0.0/24", "172.20.0.0"), "cnm.lock:4:9: '172.20.0.0' is not a CIDR"),
         (TEXT.replace("  web:", "  back:"), "cnm.lock:4:3: key 'back' is written twice"),
+        (TEXT + "vnis: []\n", "cnm.lock:8:1: vnis is a mapping"),
+        (TEXT + 'vnis: {"web/10.0.0.0/8": ["0"]}\n', "cnm.lock:8:27: '0' is not a VNI"),
+        (TEXT + 'vnis: {"web/10.0.0.0/8": ["16777216"]}\n', "cnm.lock:8:27: '16777216' is not a VNI"),
         ("<<<<<<< HEAD\n" + TEXT, "cnm.lock:2:8: not valid YAML"),
     ],
 )

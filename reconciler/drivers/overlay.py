@@ -1,0 +1,400 @@
+"""Driver overlay: one network over many hosts, by VXLAN (RFC 7348).
+
+On each node that has endpoints of the network, for each of its segments (the n-th IPv4 and the n-th IPv6 subnet)::
+
+    sandbox --veth-- bridge (gateway address, one MAC address on all nodes) --- vxlan (VNI) === the other nodes
+
+Every node reads the same manifests and so knows of every endpoint where it is: no frame is flooded between nodes, no
+address is learned, ARP and neighbour solicitations are answered on the spot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from reconciler.drivers.bridge import IPV6_LINK_LOCAL, MAX_PORTS, GatewayMode
+from reconciler.drivers.firewall import Firewall, Zone
+from reconciler.drivers.forwarding import render_forwarding
+from reconciler.drivers.plug import plug_address, render_plug
+from reconciler.errors import Origin, Problem
+from reconciler.netlink.fdb import EVERY
+from reconciler.resources.fdb import Fdb, fdb_key
+from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.linkinfo.vxlan import Vxlan
+from reconciler.resources.neighbour import Neighbour, neighbour_key
+from reconciler.resources.resource import Resource
+from reconciler.resources.route import Route, route_key
+from reconciler.resources.sysctl import Sysctl, sysctl_key
+from reconciler.topology.derive import mac_of, short_name
+from reconciler.topology.options import DEFAULT_MTU, EndpointOptions, Gateway, NetworkOptions
+from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, NodeView, Subnet, SubnetView, Topology
+
+PORT = 4789  # IANA, VXLAN
+# RFC 7348, 5: outer IP and UDP header, VXLAN header, inner Ethernet header.
+OVERHEAD = {4: 20 + 8 + 8 + 14, 6: 40 + 8 + 8 + 14}
+FAMILIES = {"ipv4": 4, "ipv6": 6}
+
+Vni = Annotated[int, Field(ge=1, le=(1 << 24) - 1)]
+
+
+class OverlayOptions(NetworkOptions):
+    """Options of driver overlay."""
+
+    vnis: list[Vni] = Field(
+        default=[],
+        description="VXLAN network identifiers: the n-th is that of the n-th IPv4 and the n-th IPv6 subnet, which share "
+        "a link layer. Default: chosen from 4096 and kept in the lock file.",
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=PORT, description="UDP port of the tunnels, the same on all nodes."
+    )
+    underlay: Literal["ipv4", "ipv6"] | None = Field(
+        default=None,
+        description="IP version between the nodes. Default: IPv4 where every node has an address of it, else IPv6.",
+    )
+    gateway_mode: GatewayMode = Field(
+        default=GatewayMode(),
+        description="How each family leaves the network at the node that an endpoint is on, and who may come in.",
+    )
+    flood: bool = Field(
+        default=False,
+        description="True: broadcasts, multicasts and frames to unknown addresses go to every node of the network.",
+    )
+
+    def gateway(self, version: int) -> Gateway:
+        mode = self.gateway_mode.ipv4 if version == 4 else self.gateway_mode.ipv6
+        return "never" if mode == "isolated" else "first"
+
+    def segment(self, cidr: Subnet, number: int) -> int:
+        return number
+
+    def vni(self, segment: int) -> int | None:
+        return self.vnis[segment] if segment < len(self.vnis) else 0
+
+    def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
+        """What a packet on the underlay has room for: nodes whose underlay takes more than 1,500 bytes do not know
+        that of each other, so more must be said."""
+        address = vtep(node, self.version(() if node is None else (node,))) if node is not None else None
+        return room(min(DEFAULT_MTU, underlay_mtu(facts, address)), self.version(() if node is None else (node,)))
+
+    def version(self, nodes: Iterable[NodeView]) -> int:
+        """The IP version between these nodes."""
+        if self.underlay is not None:
+            return FAMILIES[self.underlay]
+        return 4 if all(vtep(node, 4) for node in nodes) else 6
+
+
+def vtep(node: NodeView, version: int) -> str | None:
+    """The address at which a node takes tunnelled packets: its first one of the IP version."""
+    return next((str(address) for address in node.addresses if address.version == version), None)
+
+
+def underlay_mtu(facts: NodeFacts, address: str | None) -> int:
+    """The MTU of the interface that has the address; of the uplink when none has it (loopback, none looked at)."""
+    for link in facts.links:
+        if address is not None and any(str(ip_interface(text).ip) == address for text in link.addresses):
+            return link.mtu
+    return facts.uplink_mtu
+
+
+def room(mtu: int, version: int) -> int:
+    """The largest packet in a tunnel over an underlay of this MTU."""
+    return mtu - OVERHEAD[version]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One link layer of a network on this node."""
+
+    number: int
+    vni: int
+    subnets: tuple[SubnetView, ...]
+    bridge: str
+    tunnel: str
+
+
+def segments(network: NetworkView) -> tuple[Segment, ...]:
+    """The link layers of a network, by number."""
+    found: dict[int, list[SubnetView]] = {}
+    for subnet in network.subnets:
+        found.setdefault(subnet.segment, []).append(subnet)
+    return tuple(
+        Segment(number, network.vnis[number], tuple(found[number]), bridge_name(network, number), f"vx-{vni}")
+        for number, vni in zip(sorted(found), network.vnis, strict=True)
+    )
+
+
+def bridge_name(network: NetworkView, number: int) -> str:
+    """The bridge of a segment."""
+    name = f"br-{network.name}"
+    return name if number == 0 and len(name) <= 15 else short_name("br-", "overlay", network.name, str(number))
+
+
+def _segment_of(endpoint: EndpointView, subnets: Iterable[SubnetView]) -> set[int]:
+    return {s.segment for s in subnets for address in endpoint.addresses if address.ip in s.cidr}
+
+
+class OverlayDriver:
+    """One bridge and one VXLAN interface a segment."""
+
+    name: ClassVar[str] = "overlay"
+    summary: ClassVar[str] = "one network over many hosts: VXLAN between them, every endpoint's place known to all"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"link:bridge", "link:veth", "link:vxlan", "nft"})
+    Options: ClassVar[type[NetworkOptions]] = OverlayOptions
+    EndpointOptions: ClassVar[type[EndpointOptions]] = EndpointOptions
+
+    def requires(self, network: NetworkView) -> frozenset[str]:
+        return self.capabilities
+
+    def host_interface(self, network: NetworkView) -> str | None:
+        return bridge_name(network, 0)
+
+    # -- what is wrong -------------------------------------------------------------------------------------
+
+    def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
+        options: OverlayOptions = network.options
+        members = self._members(network)
+        version = options.version(members.values())
+        for endpoint in network.endpoints:
+            node = members.get(endpoint.sandbox.node)
+            if node is None or vtep(node, version) is None:
+                yield Problem(
+                    endpoint.origin if node is None else node.origin,
+                    f"network {network.name} reaches over to node {endpoint.sandbox.node}, which has no IPv{version} address",
+                    f"add one to spec.addresses of Node {endpoint.sandbox.node}",
+                )
+                if node is not None:
+                    break
+        yield from self._check_endpoints(network)
+        yield from self._check_numbers(network, topology)
+        yield from self._check_mtu(network, topology.facts, members, version)
+        for family, mode in ((4, options.gateway_mode.ipv4), (6, options.gateway_mode.ipv6)):
+            if mode == "isolated" and not network.internal:
+                yield Problem(
+                    network.origin,
+                    f"network {network.name}: gateway mode isolated (IPv{family}) is for internal networks",
+                    "write spec.internal: true as well",
+                )
+
+    @staticmethod
+    def _members(network: NetworkView) -> Mapping[str, NodeView]:
+        """The nodes that have endpoints of a network, by name."""
+        wanted = {endpoint.sandbox.node for endpoint in network.endpoints}
+        return {node.name: node for node in network.nodes if node.name in wanted}
+
+    @staticmethod
+    def _check_endpoints(network: NetworkView) -> Iterable[Problem]:
+        several = any(subnet.segment for subnet in network.subnets)
+        for endpoint in network.endpoints if several else ():
+            if len(_segment_of(endpoint, network.subnets)) > 1:
+                yield Problem(
+                    endpoint.origin,
+                    f"endpoint {endpoint.name} has addresses of several link layers: the n-th IPv4 and the n-th IPv6 "
+                    f"subnet of network {network.name} are one",
+                    "give it addresses of two subnets that belong together",
+                )
+        for endpoint in network.local:
+            if any(str(address) == IPV6_LINK_LOCAL for address in endpoint.link_local):
+                yield Problem(
+                    endpoint.origin,
+                    f"endpoint {endpoint.name}: {IPV6_LINK_LOCAL} is the gateway's own link-local address",
+                    "choose another one",
+                )
+        if len(network.local) >= MAX_PORTS and not several:
+            yield Problem(
+                network.origin,
+                f"network {network.name} has {len(network.local):,} endpoints on this node; a Linux bridge has "
+                f"{MAX_PORTS:,} ports, one of which is the tunnel's",
+                "spread them over several networks or nodes",
+            )
+
+    def _check_numbers(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
+        options: OverlayOptions = network.options
+        count = len(segments(network))
+        if len(options.vnis) > count:
+            yield Problem(
+                network.origin,
+                f"network {network.name} has {len(options.vnis)} VNIs for {count} link layers (the n-th IPv4 and the "
+                "n-th IPv6 subnet are one)",
+                "leave out those that are too many",
+            )
+        if len(set(network.vnis)) < len(network.vnis):
+            yield Problem(network.origin, f"network {network.name} has one VNI twice", "give each segment its own")
+        for other in topology.networks:
+            if other.driver != self.name or other.name >= network.name:
+                continue
+            for vni in sorted(set(network.vnis).intersection(other.vnis)):
+                yield Problem(
+                    network.origin, f"networks {other.name} and {network.name} have the same VNI {vni}", "change one"
+                )
+
+    @staticmethod
+    def _check_mtu(
+        network: NetworkView, facts: NodeFacts, members: Mapping[str, NodeView], version: int
+    ) -> Iterable[Problem]:
+        here = members.get(facts.name)
+        if here is None or not facts.links:
+            return
+        underlay = underlay_mtu(facts, vtep(here, version))
+        if network.mtu > room(underlay, version):
+            yield Problem(
+                network.origin,
+                f"network {network.name} has MTU {network.mtu}, which with {OVERHEAD[version]} bytes of tunnel headers "
+                f"does not fit into the underlay's {underlay}",
+                f"write at most {room(underlay, version)}, or raise the underlay's MTU on all nodes",
+            )
+
+    # -- what there shall be -------------------------------------------------------------------------------
+
+    def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
+        if not network.local:  # nobody here to reach anybody
+            return
+        origin = replace(network.origin, driver=self.name)
+        parts = segments(network)
+        if network.allow_from or not network.internal or len(parts) > 1:
+            yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
+        for part in parts:
+            yield from self._segment(network, part, node, origin)
+            yield from Firewall(node.owner, origin).render(self._zone(network, part, parts, origin))
+        by_number = {part.number: part for part in parts}
+        members = self._members(network)
+        version = network.options.version(members.values())
+        places = {name: vtep(member, version) for name, member in members.items()}
+        seen: set[tuple[int, str]] = set()
+        for endpoint in network.endpoints:
+            number = min(_segment_of(endpoint, network.subnets), default=0) if len(parts) > 1 else parts[0].number
+            part = by_number[number]
+            if endpoint.local:
+                yield from self._endpoint(network, endpoint, part)
+                continue
+            place = places[endpoint.sandbox.node]
+            assert place is not None  # checked
+            yield from self._remote(endpoint, part, place)
+            if network.options.flood and (number, place) not in seen:
+                seen.add((number, place))
+                key = fdb_key("", part.tunnel, EVERY, place)
+                yield Fdb(key=key, origin=origin, dev=part.tunnel, mac=EVERY, dst=place)
+
+    def _segment(self, network: NetworkView, part: Segment, node: NodeFacts, origin: Origin) -> Iterable[Resource]:
+        options: OverlayOptions = network.options
+        members = self._members(network)
+        version = options.version(members.values())
+        ipv6 = any(subnet.cidr.version == 6 for subnet in part.subnets)
+        yield Link(
+            key=link_key("", part.bridge),
+            origin=origin,
+            type="bridge",
+            up=True,
+            mtu=network.mtu,
+            mac=mac_of("overlay-gateway", network.name, str(part.number)),
+            addr_gen="none",
+        )
+        yield Link(
+            key=link_key("", part.tunnel),
+            origin=origin,
+            type="vxlan",
+            up=True,
+            mtu=network.mtu,
+            master=part.bridge,
+            addr_gen="none",
+            info=Vxlan(vni=part.vni, local=vtep(members[node.name], version), port=options.port, learning=False),
+            port=BridgePort(learning=False, neigh_suppress=True),
+        )
+        item, value = ("accept_ra", "0") if ipv6 else ("disable_ipv6", "1")
+        key = sysctl_key("", f"net/ipv6/conf/{part.bridge}/{item}")
+        yield Sysctl(key=key, origin=origin, value=value, dev=part.bridge)
+        if any(subnet.gateway is not None for subnet in part.subnets if subnet.cidr.version == 6):
+            yield plug_address("", part.bridge, IPV6_LINK_LOCAL, origin)
+        for subnet in part.subnets:
+            if subnet.gateway is not None:
+                at = replace(subnet.origin, driver=self.name)
+                yield plug_address("", part.bridge, f"{subnet.gateway}/{subnet.cidr.prefixlen}", at)
+
+    @staticmethod
+    def _zone(network: NetworkView, part: Segment, parts: Iterable[Segment], origin: Origin) -> Zone:
+        options: OverlayOptions = network.options
+        modes: dict[int, str] = {4: options.gateway_mode.ipv4, 6: options.gateway_mode.ipv6}
+        siblings = tuple(other.bridge for other in parts if other is not part)
+        return Zone(
+            network=network.name if part.number == 0 else f"{network.name}.{part.number}",
+            interface=part.bridge,
+            origin=origin,
+            inter_container=True,
+            allow_from=siblings + tuple(name for other in network.allow_from if (name := _interface_of(other))),
+            trusted=(),
+            internal=network.internal,
+            outside={v: "accept" if mode == "nat-unprotected" else "drop" for v, mode in modes.items()},
+            nat=tuple(
+                (subnet.cidr.version, str(subnet.cidr), None)
+                for subnet in part.subnets
+                if modes[subnet.cidr.version] in ("nat", "nat-unprotected") and not network.internal
+            ),
+        )
+
+    def _endpoint(self, network: NetworkView, endpoint: EndpointView, part: Segment) -> Iterable[Resource]:
+        """Nothing is learned at its port either: a MAC address that somebody else has cannot be taken over."""
+        origin = replace(endpoint.origin, driver=self.name)
+        netns, dev = endpoint.sandbox.netns, endpoint.interface
+        host_end = link_key("", short_name("ve-", "endpoint", network.name, endpoint.name))
+        yield Link(
+            key=host_end,
+            origin=origin,
+            type="veth",
+            up=True,
+            mtu=endpoint.mtu,
+            master=part.bridge,
+            addr_gen="none",
+            peer=Peer(netns=netns, name=dev),
+            port=BridgePort(isolated=False, hairpin=False, learning=False),
+        )
+        yield Link(
+            key=link_key(netns, dev),
+            origin=origin,
+            type="veth",
+            up=True,
+            mtu=endpoint.mtu,
+            mac=endpoint.mac,
+            addr_gen="none",
+            maker=host_end,
+        )
+        key = fdb_key("", host_end.name, endpoint.mac)
+        yield Fdb(key=key, origin=origin, dev=host_end.name, mac=endpoint.mac, bridge=part.bridge)
+        yield from render_plug(endpoint, origin, ipv6=any(s.cidr.version == 6 for s in part.subnets))
+        yield from self._siblings(network, endpoint, part, origin)
+
+    @staticmethod
+    def _siblings(network: NetworkView, endpoint: EndpointView, part: Segment, origin: Origin) -> Iterable[Resource]:
+        """The network's other segments are behind the gateway, wherever the sandbox's default route goes."""
+        hops = {subnet.cidr.version: subnet.gateway for subnet in part.subnets}
+        written = {(route.to, route.metric) for route in endpoint.routes}
+        for subnet in network.subnets:
+            hop = hops.get(subnet.cidr.version)
+            if subnet.segment != part.number and hop is not None and (subnet.cidr, 0) not in written:
+                to = str(subnet.cidr)
+                key = route_key(endpoint.sandbox.netns, to)
+                yield Route(key=key, origin=origin, to=to, dev=endpoint.interface, via=str(hop))
+
+    def _remote(self, endpoint: EndpointView, part: Segment, place: str) -> Iterable[Resource]:
+        """Where an endpoint of another node is, and what answers for it here."""
+        origin = replace(endpoint.origin, driver=self.name)
+        mac = endpoint.mac
+        key = fdb_key("", part.tunnel, mac)
+        yield Fdb(key=key, origin=origin, dev=part.tunnel, mac=mac, dst=place, bridge=part.bridge)
+        for address in (*endpoint.addresses, *endpoint.link_local):
+            ip = str(address.ip)
+            key = neighbour_key("", part.bridge, ip)
+            yield Neighbour(key=key, origin=origin, dev=part.bridge, address=ip, mac=mac)
+
+
+def _interface_of(network: NetworkView) -> str | None:
+    from reconciler.drivers.registry import drivers
+
+    return drivers()[network.driver].host_interface(network)
+
+
+DRIVER = OverlayDriver()
