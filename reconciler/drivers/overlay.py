@@ -79,8 +79,9 @@ class OverlayOptions(NetworkOptions):
     def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
         """What a packet on the underlay has room for: nodes whose underlay takes more than 1,500 bytes do not know
         that of each other, so more must be said."""
-        address = vtep(node, self.version(() if node is None else (node,))) if node is not None else None
-        return room(min(DEFAULT_MTU, underlay_mtu(facts, address)), self.version(() if node is None else (node,)))
+        version = self.version((node,) if node is not None else ())
+        address = vtep(node, version) if node is not None else None
+        return room(min(DEFAULT_MTU, underlay_mtu(facts, address)), version)
 
     def version(self, nodes: Iterable[NodeView]) -> int:
         """The IP version between these nodes."""
@@ -176,7 +177,7 @@ class OverlayDriver:
         for family, mode in ((4, options.gateway_mode.ipv4), (6, options.gateway_mode.ipv6)):
             if mode == "isolated" and not network.internal:
                 yield Problem(
-                    network.origin,
+                    network.at("spec", "options", "gatewayMode", f"ipv{family}"),
                     f"network {network.name}: gateway mode isolated (IPv{family}) is for internal networks",
                     "write spec.internal: true as well",
                 )
@@ -218,32 +219,32 @@ class OverlayDriver:
         count = len(segments(network))
         if len(options.vnis) > count:
             yield Problem(
-                network.origin,
+                network.at("spec", "options", "vnis", count),
                 f"network {network.name} has {len(options.vnis)} VNIs for {count} link layers (the n-th IPv4 and the "
                 "n-th IPv6 subnet are one)",
                 "leave out those that are too many",
             )
         if len(set(network.vnis)) < len(network.vnis):
-            yield Problem(network.origin, f"network {network.name} has one VNI twice", "give each segment its own")
+            at = network.at("spec", "options", "vnis")
+            yield Problem(at, f"network {network.name} has one VNI twice", "give each link layer its own")
         for other in topology.networks:
             if other.driver != self.name or other.name >= network.name:
                 continue
             for vni in sorted(set(network.vnis).intersection(other.vnis)):
-                yield Problem(
-                    network.origin, f"networks {other.name} and {network.name} have the same VNI {vni}", "change one"
-                )
+                at = network.at("spec", "options", "vnis")
+                yield Problem(at, f"networks {other.name} and {network.name} have the same VNI {vni}", "change one")
 
     @staticmethod
     def _check_mtu(
         network: NetworkView, facts: NodeFacts, members: Mapping[str, NodeView], version: int
     ) -> Iterable[Problem]:
-        here = members.get(facts.name)
+        here = members.get(network.local[0].sandbox.node) if network.local else None
         if here is None or not facts.links:
             return
         underlay = underlay_mtu(facts, vtep(here, version))
         if network.mtu > room(underlay, version):
             yield Problem(
-                network.origin,
+                network.at("spec", "mtu"),
                 f"network {network.name} has MTU {network.mtu}, which with {OVERHEAD[version]} bytes of tunnel headers "
                 f"does not fit into the underlay's {underlay}",
                 f"write at most {room(underlay, version)}, or raise the underlay's MTU on all nodes",
@@ -302,7 +303,12 @@ class OverlayDriver:
             mtu=network.mtu,
             master=part.bridge,
             addr_gen="none",
-            info=Vxlan(vni=part.vni, local=vtep(members[node.name], version), port=options.port, learning=False),
+            info=Vxlan(
+                vni=part.vni,
+                local=vtep(members[network.local[0].sandbox.node], version),
+                port=options.port,
+                learning=False,
+            ),
             port=BridgePort(learning=False, neigh_suppress=True),
         )
         item, value = ("accept_ra", "0") if ipv6 else ("disable_ipv6", "1")

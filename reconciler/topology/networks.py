@@ -24,11 +24,16 @@ FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1  # what is below is left to those who 
 
 
 def resolve_networks(
-    documents: Sequence[Document], nodes: Sequence[NodeView], lock: Lock, facts: NodeFacts, problems: Problems
+    documents: Sequence[Document],
+    nodes: Sequence[NodeView],
+    node: str,
+    lock: Lock,
+    facts: NodeFacts,
+    problems: Problems,
 ) -> tuple[dict[str, NetworkView], Lock]:
     """(networks by name, still without endpoints; what the lock file shall hold of automatic subnets and VNIs)."""
     chosen = _automatic(documents, lock, facts, problems)
-    here = next((node for node in nodes if node.name == facts.name), None)
+    here = next((view for view in nodes if view.name == node), None)
     views: dict[str, NetworkView] = {}
     for document in documents:
         model = document.model

@@ -55,7 +55,7 @@ def resolve(
             others.append(document)
     nodes, here = resolve_nodes(by_kind["Node"], node, problems, allow_empty=allow_empty)
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
-    networks, decided = resolve_networks(by_kind["Network"], nodes, lock, facts, problems)
+    networks, decided = resolve_networks(by_kind["Network"], nodes, here, lock, facts, problems)
     if problems:  # endpoints would only repeat what is wrong with what they refer to
         for document in by_kind["Endpoint"]:
             check_references(document, networks, sandboxes, problems)

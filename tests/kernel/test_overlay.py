@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.topology.derive import mac_of
 from tests.kernel.overlay import DUAL, Cluster, network
 from tests.lab import difference
 
@@ -112,7 +113,7 @@ def test_drift_is_repaired_and_nothing_else_touched(tmp_path: Path) -> None:
         cluster.apply()
         host, far = cluster.fabric["n1"], cluster.address("app/b")
         assert cluster.reaches("n1", "a", far)
-        mac = cluster.fabric["n2"].run("cat", "/sys/class/net/eth0/address", netns="b").stdout.strip()
+        mac = mac_of("endpoint", "app", "b")
         port = host.run("bridge", "fdb", "show", "br", "br-app", "state", "static").stdout
         port = next(line for line in port.splitlines() if " dev ve-" in line).split()[2]
         before = host.run("bridge", "fdb").stdout
