@@ -16,7 +16,7 @@ from reconciler.resources.link import Link, link_key
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.resource import Resource
 from reconciler.topology.options import DEFAULT_MTU, EndpointOptions, Gateway, NetworkOptions
-from reconciler.topology.view import EndpointView, HostLink, NetworkView, NodeFacts, Topology
+from reconciler.topology.view import EndpointView, HostLink, NetworkView, NodeFacts, NodeView, Topology
 
 FAMILIES = {"macvlan": "macvlan", "macvtap": "macvlan", "ipvlan": "ipvlan", "ipvtap": "ipvlan"}
 
@@ -55,7 +55,7 @@ class RiderOptions(NetworkOptions):
     def gateway(self, version: int) -> Gateway:
         return "written"
 
-    def default_mtu(self, facts: NodeFacts) -> int:
+    def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
         """The parent's."""
         found = host_link(facts, self.on("", facts).base)
         return found.mtu if found is not None else DEFAULT_MTU
