@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -21,12 +22,14 @@ from reconciler.netlink.link import set_link
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWPID = 0x20000000
 
 
 def isolated(test: Test) -> Test:
-    """Run the test in a child process that has its own network namespace and its own /run.
+    """Run the test in a child process that has its own network and process namespaces, /run and /etc.
 
-    The namespaces have no name, so they vanish with the child, however it ends; the child dies with pytest.
+    The namespaces have no name, so they vanish with the child, however it ends; the child dies with pytest, and
+    with it whatever it started, daemons too.
     """
 
     @functools.wraps(test)
@@ -55,9 +58,19 @@ def _child(writable: int, body: Callable[[], Any]) -> None:
     answer = ("passed", "")
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.unshare(libc.CLONE_NEWNET | libc.CLONE_NEWNS)
+        libc.unshare(libc.CLONE_NEWNET | libc.CLONE_NEWNS | _CLONE_NEWPID)
+        inner = os.fork()
+        if inner:  # the one in the new process namespace is its first process: when it ends, all end
+            os.close(writable)
+            os.waitpid(inner, 0)
+            os._exit(0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         libc.mount("none", "/", libc.MS_REC | libc.MS_PRIVATE)
+        run("mount", "-t", "proc", "proc", "/proc")
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        for part in ("upper", "work"):
+            Path("/run/etc", part).mkdir(parents=True)
+        run("mount", "-t", "overlay", "etc", "-o", "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc")
         Rtnl().send([set_link(1, up=True)])
         body()
     except pytest.skip.Exception as reason:

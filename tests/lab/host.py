@@ -22,8 +22,14 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
 }
 
-# `cat` holds both namespaces as long as its standard input, a pipe from us, is open: until we end, however we do.
-_HOLD = "mount -t tmpfs -o mode=755 lab /run && mkdir /run/netns && ip link set lo up && echo ready && exec cat"
+# `cat` holds both namespaces as long as its standard input, a pipe from us, is open: until we end, however we do. Then
+# whatever still runs in here (daemons) ends too.
+_HOLD = """
+mount -t tmpfs -o mode=755 lab /run && mkdir -p /run/netns /run/.etc/upper /run/.etc/work &&
+mount -t overlay etc -o lowerdir=/etc,upperdir=/run/.etc/upper,workdir=/run/.etc/work /etc &&
+ip link set lo up && echo ready && cat
+find /proc/[0-9]*/ns/mnt -lname "$(readlink /proc/self/ns/mnt)" 2>/dev/null | cut -d/ -f3 | grep -vx $$ | xargs -r kill -KILL
+"""
 
 
 class Failed(AssertionError):  # noqa: N818 - reads as what it says in a test's output
@@ -61,7 +67,7 @@ class Host:
         self.mnt = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Give all of it back to the kernel. What still runs inside keeps it alive until it ends."""
+        """Give all of it back to the kernel. What still runs inside is ended."""
         if self._holder.returncode is None:
             os.close(self.net)
             os.close(self.mnt)
