@@ -45,6 +45,16 @@ class Host:
         self.next_group = 0
         _raise_file_limit()
 
+    @property
+    def runtime(self) -> Path:
+        """The folder of this owner's processes on this host: their sockets and what else goes when they end."""
+        return self.state_dir / f"{self.owner}-{self.identity}"
+
+    @property
+    def mark(self) -> str:
+        """What processes of ours carry: whose they are, and on which host."""
+        return f"{self.owner}/{self.identity}"
+
     def close(self) -> None:
         for namespace in self._namespaces.values():
             namespace.close()

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from reconciler.errors import Origin
+from reconciler.host.programs import PROGRAMS
 from reconciler.resources.link import Peer
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Key, Resource
@@ -184,6 +185,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "expr": _is_expression,
     "source": _SOURCE.match,
     "sysctls": _are_sysctls,
+    "program": PROGRAMS.__contains__,
 }
 
 

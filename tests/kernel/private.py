@@ -70,7 +70,9 @@ def _child(writable: int, body: Callable[[], Any]) -> None:
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
         for part in ("upper", "work"):
             Path("/run/etc", part).mkdir(parents=True)
-        run("mount", "-t", "overlay", "etc", "-o", "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc")
+        run(
+            "mount", "-t", "overlay", "etc", "-o", "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc"
+        )
         Rtnl().send([set_link(1, up=True)])
         body()
     except pytest.skip.Exception as reason:
