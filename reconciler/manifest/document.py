@@ -32,6 +32,18 @@ class Document:
     def name(self) -> str:
         return self.model.metadata.name
 
+    def says(self, *path: str | int) -> bool:
+        """Whether the user wrote it, here or by a patch; fields by their Python names: ``says("spec", "link_local")``."""
+        here: Any = self.model
+        for part in path:
+            if isinstance(part, int):
+                here = here[part]
+            elif part not in here.model_fields_set:
+                return False
+            else:
+                here = getattr(here, part)
+        return True
+
     def at(self, *path: str | int) -> Origin:
         """The origin of a part: ``at("spec", "subnets", 0, "gateway")``; the nearest enclosing part that is written."""
         return place_of(path, self.origin, self.positions, self.patched)

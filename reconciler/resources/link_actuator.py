@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # turn, so that two programs making interfaces at once do not take each other's number.
 FIRST_INDEX = 1 << 20
 _AT_ONCE = 1_000  # interfaces made in one go: each may hold a descriptor of the other namespace until it is sent
+_SILENT = frozenset(("ipvtap",))  # kinds that do not tell which namespace their parent is in (no get_link_net)
 _GROUP_WORTHWHILE = 3  # below this many deletions, finding a free group costs more than it saves
 
 
@@ -156,7 +157,7 @@ def _link(
         else:
             peer = Peer(netns=other[0], name=other[1]) if other is not None else Peer(netns="?", name="?")
     elif raw.link and details:
-        here = raw.netnsid == -1
+        here = raw.netnsid == -1 and not (netns and raw.kind in _SILENT)
         parent = link_key(netns if here else "", (names if here else outside).get(raw.link, "?"))
     if details and raw.kind in infos():
         kind = infos()[raw.kind]
@@ -262,6 +263,7 @@ def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner
     """One pass: create all in one send per namespace, then finish those that another namespace's socket made."""
     refused: dict[str, Refusal] = {}
     numbers: dict[str, Iterator[int]] = {}
+    abroad: Iterator[int] | None = None
     far = Requests(host)
     elsewhere: list[tuple[OpView, OpView, int]] = []  # (what made it, what it is, its index)
     with ExitStack() as descriptors:
@@ -278,7 +280,11 @@ def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner
             for place in (namespace, birth.peer):
                 if place is not None and place.name not in numbers:
                     numbers[place.name] = _free_numbers(place)
-            index = next(numbers[spec.key.netns])
+            if birth.netns != spec.key.netns:
+                abroad = abroad or _numbers_everywhere(host)
+                index = next(abroad)
+            else:
+                index = next(numbers[spec.key.netns])
             body, data = birth.body, birth.data
             if spec.peer is not None and birth.peer is not None:
                 far_index = next(numbers[spec.peer.netns])
@@ -358,6 +364,13 @@ def _free_numbers(namespace: Namespace) -> Iterator[int]:
     """Indices that nothing had when we last looked: low ones in a sandbox, far ones in the host."""
     first = 2 if namespace.name else FIRST_INDEX
     return count(max((first, *(index + 1 for index in namespace.index.values()))))
+
+
+def _numbers_everywhere(host: Host) -> Iterator[int]:
+    """The same for interfaces that the socket of one namespace makes in another. The number must be free in both
+    (before Linux 6.13 the kernel looks for it where the socket is), and there is one /dev for all /dev/tapN."""
+    taken = (index for name in host.open_namespaces() for index in host.netns(name).index.values())
+    return count(max(FIRST_INDEX, max(taken, default=0) + 1))
 
 
 def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:

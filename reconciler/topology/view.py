@@ -93,10 +93,9 @@ class EndpointView:
         """Where a part of its manifest is written: ``at("spec", "options", "mode")``."""
         return self.document.at(*path) if self.document is not None else self.origin
 
-    def says(self, name: str) -> bool:
-        """Whether its manifest itself has this field of ``spec``, so that it was not derived."""
-        spec = self.document.model.spec if self.document is not None else None  # type: ignore[attr-defined]  # Endpoint
-        return spec is not None and name in spec.model_fields_set
+    def says(self, *path: str | int) -> bool:
+        """Whether its manifest itself has this part of ``spec``, so that it was not derived."""
+        return self.document is not None and self.document.says("spec", *path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +135,10 @@ class NetworkView:
     def at(self, *path: str | int) -> Origin:
         """Where a part of its manifest is written: ``at("spec", "options", "mode")``."""
         return self.document.at(*path) if self.document is not None else self.origin
+
+    def says(self, *path: str | int) -> bool:
+        """Whether its manifest itself has this part of ``spec``, so that it was not derived."""
+        return self.document is not None and self.document.says("spec", *path)
 
     @property
     def local(self) -> tuple[EndpointView, ...]:

@@ -26,7 +26,7 @@ from tests.kernel.private import isolated, run
 from tests.kernel.scene import Scene
 from tests.lab.fingerprint import difference
 
-DRIVERS = ("macvlan",)
+DRIVERS = ("macvlan", "macvtap")
 pytestmark = pytest.mark.requires("netns", "nft", "link:macvlan", "link:veth", "link:bridge", "ping")
 every = pytest.mark.parametrize("driver", DRIVERS)
 B4, B6 = "10.1.0.12", "fd01::12"

@@ -1,0 +1,18 @@
+"""Ipvtap interfaces: an ipvlan whose packets go to a character device, for virtual machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reconciler.resources.linkinfo.ipvlan import Ipvlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ipvtap(Ipvlan):
+    """The attributes of an ipvlan (drivers/net/ipvlan/ipvtap.c)."""
+
+    type: ClassVar[str] = "ipvtap"
+
+
+INFO = Ipvtap
