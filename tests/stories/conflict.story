@@ -50,7 +50,7 @@ Unless it is taken over: this one thing, or all that stands in the way.
           addr_gen: eui64 -> none
   Plan: 1 to take over.
   Done: 1 step in {seconds} s, verified.
-  execute {number} ms  verify {number} ms
+  {times}
   $ cnm status net.yaml
   KIND     NAME  STATE    FACTS
   Network  web   drifted  driver bridge  subnets 10.77.0.0/24  endpoints 0

@@ -114,7 +114,7 @@ A look inside, and at what is ours.
       addr_gen: none
       master: ""
       txqlen: 1000
-      bridge: {stp: false, priority: 32768, forward_delay: 1500, hello_time: 200, max_age: 2000, ageing_time: 30000, group_fwd_mask: 0, mcast_snooping: true, mcast_querier: false, vlan_filtering: false, nf_call_iptables: false, nf_call_ip6tables: false}
+      info: {stp: false, priority: 32768, forward_delay: 1500, hello_time: 200, max_age: 2000, ageing_time: 30000, group_fwd_mask: 0, mcast_snooping: true, mcast_querier: false, vlan_filtering: false, nf_call_iptables: false, nf_call_ip6tables: false}
     is needed by address/br-web/10.77.0.1/24
     is needed by link/ve-q4rxty2kg7
     is needed by sysctl/net/ipv6/conf/br-web/disable_ipv6

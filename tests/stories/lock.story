@@ -58,8 +58,8 @@ Only one cnm changes a host at a time: status 5.
 
   $ cnm apply --yes -q --locked net
   $ sed -i 's/metadata: {name: web}/&\nspec: {mtu: 1400}/' net/all.yaml
-  $ flock /run/cnm/lock-$(ls /run/cnm | sed 's/cnm-//; s/.json//') cnm apply --yes -q net
-  error: another cnm is changing this host: its holder did not say who it is; try again when it is done
+  $ flock /run/cnm/lock-$(ls /run/cnm | sed -n 's/^cnm-\(.*\).json$/\1/p') cnm apply --yes -q net
+  error: another cnm is changing this host: process {pid} (apply, owner cnm) since {time}; try again when it is done
   [5]
   $ cnm apply --yes -q net
   $ cnm destroy --yes -q

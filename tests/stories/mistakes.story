@@ -7,7 +7,7 @@ What is wrong is said once, with its place and what to write instead. Everything
   [1]
   $ cnm plan --frobnicate
   error: no such option: --frobnicate
-  Usage: cnm plan [OPTIONS] [MANIFESTS]...
+  Usage: cnm plan [OPTIONS] [MANIFESTS...]
   Try: cnm plan --help
   [1]
   $ cnm plan --node
@@ -15,7 +15,7 @@ What is wrong is said once, with its place and what to write instead. Everything
   [1]
   $ cnm explain
   error: missing argument 'KEY'.
-  Usage: cnm explain [OPTIONS] {KEY} [MANIFESTS]...
+  Usage: cnm explain [OPTIONS] {KEY} [MANIFESTS...]
   Try: cnm explain --help
   [1]
   $ cnm plan --owner 'Not Me' .

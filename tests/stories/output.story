@@ -39,7 +39,7 @@ For people, for reviews and for programs.
   
   | | resource | change | impact |
   |---|---|---|---|
-  | `+` | netns/s |  |  |
+  | `+` | `netns/s` |  |  |
   
   </details>
   [2]
@@ -78,6 +78,8 @@ There it asks, and only yes is yes.
     "failed": [],
     "skipped": [],
     "left": [],
+    "reason": "",
+    "rollback": null,
     "seconds": {},
     "plan": {
       "format": "cnm-plan",
@@ -133,7 +135,7 @@ There it asks, and only yes is yes.
       - netns/s
   Plan: 1 to delete.
   Done: 1 step in {seconds} s, verified.
-  execute {number} ms  verify {number} ms
+  {times}
 
 What comes from the kernel cannot speak to a terminal.
 

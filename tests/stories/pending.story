@@ -19,15 +19,12 @@ from status.
   > END
   $ cnm apply --yes -q net.yaml
   $ cnm plan net.yaml
-  net.yaml:6:1: warning: Sandbox/guest waits: there is no network namespace at /run/netns/guest (15 steps)
-  net.yaml:11:1: warning: Endpoint/web/guest waits: there is no network namespace at /run/netns/guest (5 steps)
+  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 19 more wait (-v shows them): there is no network namespace at /run/netns/guest
   Plan: 20 pending.
   $ cnm diff net.yaml
-  net.yaml:6:1: warning: Sandbox/guest waits: there is no network namespace at /run/netns/guest (15 steps)
-  net.yaml:11:1: warning: Endpoint/web/guest waits: there is no network namespace at /run/netns/guest (5 steps)
+  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 19 more wait (-v shows them): there is no network namespace at /run/netns/guest
   $ cnm apply --yes net.yaml
-  net.yaml:6:1: warning: Sandbox/guest waits: there is no network namespace at /run/netns/guest (15 steps)
-  net.yaml:11:1: warning: Endpoint/web/guest waits: there is no network namespace at /run/netns/guest (5 steps)
+  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 19 more wait (-v shows them): there is no network namespace at /run/netns/guest
   Plan: 20 pending.
   $ cnm status net.yaml
   KIND      NAME       STATE    FACTS

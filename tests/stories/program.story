@@ -22,6 +22,7 @@ About this program and this host.
     apply     Make this host as the manifests say, and verify.
     adopt     Take over objects that stand in our way.
     destroy   Remove everything of this owner from this host.
+    recover   Undo a run that was interrupted, or finish it.
   
   Look:
     status    What holds of each network, sandbox and endpoint.

@@ -39,18 +39,8 @@ A plan that others can write proves nothing, nor does one that was changed.
   error: open.json: others can write this plan, so it proves nothing; keep it with mode 0600, owned by you
   [1]
   $ sed '0,/"mtu": 1500/s//"mtu": 9000/' plan.json >forged.json; chmod 600 forged.json; cnm apply --yes forged.json
-  Network/web  net.yaml:1
-      + link/br-web
-      + nft-chain/inet/cnm/forward
-      + nft-chain/inet/cnm/from-web
-      + nft-chain/inet/cnm/postrouting
-      + nft-chain/inet/cnm/to-web
-      + nft-element/inet/cnm/bridges/br-web
-      ~ sysctl/net/ipv4/ip_forward
-          value: 0 -> 1
-      + ... and 13 more (-v shows them)
-  Plan: 19 to create, 1 to change in place.
-  Done: 20 steps in {seconds} s, verified.
+  forged.json: error: not a plan: create:link/br-web: patch does not fit the rest
+  [1]
   $ sed 's/br-web/br-wob/g' plan.json >forged.json; cnm apply --yes forged.json net.yaml
   link/br-wob: error: the manifests ask for something else than this plan
   nft-chain/inet/cnm/to-web: error: the manifests ask for something else than this plan
@@ -70,54 +60,15 @@ With the manifests beside it, it must still be what they ask for. With status 5 
   error: plan.json: the manifests changed since this plan was made; plan again
   [5]
   $ cnm apply --yes -q plan.json net.yaml
-  link/br-web: error: stands here now; it did not when the plan was made
-  nft-chain/inet/cnm/forward: error: stands here now; it did not when the plan was made
-  nft-chain/inet/cnm/from-web: error: stands here now; it did not when the plan was made
-  nft-chain/inet/cnm/postrouting: error: stands here now; it did not when the plan was made
-  nft-chain/inet/cnm/to-web: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/bridges/br-web: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/from/br-web: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/masquerade4/10.77.0.0/24: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/to/br-web: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/bridges: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/from: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/masquerade4: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/masquerade6: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/snat4: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/snat6: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/to: error: stands here now; it did not when the plan was made
-  nft-table/inet/cnm: error: stands here now; it did not when the plan was made
-  sysctl/net/ipv4/ip_forward: error: changed since the plan was made: value
-  sysctl/net/ipv6/conf/br-web/disable_ipv6: error: stands here now; it did not when the plan was made
-  address/br-web/10.77.0.1/24: error: stands here now; it did not when the plan was made
-  [5]
   $ cnm plan net.yaml
-  Network/web  net.yaml:1
-      ~ link/br-web
-          mtu: 9000 -> 1500
-  Plan: 1 to change in place.
-  [2]
+  No changes. The host is as the manifests say.
   $ cnm apply --yes plan.json
   link/br-web: error: stands here now; it did not when the plan was made
   nft-chain/inet/cnm/forward: error: stands here now; it did not when the plan was made
   nft-chain/inet/cnm/from-web: error: stands here now; it did not when the plan was made
   nft-chain/inet/cnm/postrouting: error: stands here now; it did not when the plan was made
   nft-chain/inet/cnm/to-web: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/bridges/br-web: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/from/br-web: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/masquerade4/10.77.0.0/24: error: stands here now; it did not when the plan was made
-  nft-element/inet/cnm/to/br-web: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/bridges: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/from: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/masquerade4: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/masquerade6: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/snat4: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/snat6: error: stands here now; it did not when the plan was made
-  nft-set/inet/cnm/to: error: stands here now; it did not when the plan was made
-  nft-table/inet/cnm: error: stands here now; it did not when the plan was made
-  sysctl/net/ipv4/ip_forward: error: changed since the plan was made: value
-  sysctl/net/ipv6/conf/br-web/disable_ipv6: error: stands here now; it did not when the plan was made
-  address/br-web/10.77.0.1/24: error: stands here now; it did not when the plan was made
+  error: this plan no longer fits the host in 20 places; plan again
   [5]
   $ sed -i 's/{subnets/{mtu: 1400, subnets/' net.yaml; cnm plan -q -o plan.json net.yaml
   [2]

@@ -29,7 +29,7 @@ from tests.lab.host import ENVIRONMENT, ROOT, Host
 
 PLACEHOLDERS = {
     "seconds": r"\d+\.\d\d",
-    "number": r"-?\d+(\.\d+(e-\d+)?)?",
+    "times": r"[a-z]+ \d+ ms(  [a-z]+ \d+ ms)*",
     "kernel": r"\d+\.\d+\S*",
     "version": r"\d+\.\d+\.\d+",
     "host": r"[0-9a-f]{8}-[0-9a-f]+",

@@ -20,15 +20,26 @@ A target removes nothing, whatever the manifests no longer ask for.
 
   $ sed -i '/^# proxy/,$d' net/endpoints.yaml
   $ cnm plan --target 'link/br-*' net
+  No changes. The host is as the manifests say.
   $ cnm plan net | tail -n1
-  $ cnm plan --exclude 'link/ve-*' --exclude 'link/@*' --exclude 'sysctl/@*' net | tail -n1
+  Plan: 4 to delete, 22 going along.
 
 Without manifests only keys can be named. What hangs on them goes with them.
 
   $ cnm destroy --yes --target 'link/vx-*'
+  There is nothing of owner cnm that matches to remove on this host.
   $ cnm destroy --yes --target netns/db
+  to be destroyed
+      - netns/db  [outage]
+          takes along 7 more
+  Plan: 1 to delete, 7 going along.
+  Done: 1 step in {seconds} s, verified.
   $ ip netns list | sort | cut -d' ' -f1
+  api
+  proxy
+  web
   $ cnm destroy --yes -q --exclude link/br-back
   $ ip -br link show type bridge | cut -d' ' -f1
+  br-back
   $ cnm destroy --yes -q
   $ ip -br link show type bridge
