@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.resources.netns import Netns, netns_key
 from reconciler.resources.resource import Resource
+from reconciler.resources.stack import Stack, stack_key
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.view import SandboxView
 
@@ -31,7 +32,7 @@ BASELINE: dict[str, str] = {
 }
 
 # Turning forwarding on or off rewrites accept_redirects (net/ipv4/devinet.c, inet_forward_change): it goes first.
-_FORWARDING, _REWRITTEN = "net/ipv4/ip_forward", "net/ipv4/conf/all/accept_redirects"
+_FORWARDING = "net/ipv4/ip_forward"
 
 
 def render_stack(sandbox: SandboxView) -> Iterable[Resource]:
@@ -49,6 +50,4 @@ def render_stack(sandbox: SandboxView) -> Iterable[Resource]:
         yield Netns(key=netns_key(sandbox.name), origin=origin, lo=True, sysctls=tuple(values))
         return
     yield Netns(key=netns_key(sandbox.netns), origin=origin, source=f"{sandbox.stack}:{sandbox.target}")
-    for path, value in values:
-        first = (sysctl_key(sandbox.netns, _FORWARDING),) if path == _REWRITTEN else None
-        yield Sysctl(key=sysctl_key(sandbox.netns, path), origin=origin, value=value, first=first)
+    yield Stack(key=stack_key(sandbox.netns), origin=origin, sysctls=tuple(values))

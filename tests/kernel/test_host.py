@@ -440,3 +440,31 @@ def test_the_hosts_own_namespace_is_only_for_stack_host(tmp_path: Path) -> None:
         scene.write(f"kind: Sandbox\nmetadata: {{name: bad}}\nspec: {{stack: {{path: /proc/{os.getpid()}/ns/net}}}}")
         with pytest.raises(ObservationError, match="stack: host"):
             scene.plan()
+
+
+@isolated
+def test_settings_of_somebody_elses_stack_come_and_go(tmp_path: Path) -> None:
+    """A sysctl that the sandbox no longer names gets the value back that it had before us."""
+    run("ip", "netns", "add", "theirs")
+    mtu, ttl = "net.ipv4.ip_no_pmtu_disc", "net.ipv4.ip_default_ttl"
+
+    def sandbox(*sysctls: str) -> str:
+        return f"""kind: Sandbox
+metadata: {{name: web}}
+spec: {{stack: {{path: /run/netns/theirs}}, sysctls: {{{", ".join(sysctls)}}}}}"""
+
+    def values() -> list[str]:
+        return run("ip", "netns", "exec", "theirs", "sysctl", "-n", mtu, ttl, "net.ipv4.ip_forward").split()
+
+    run("ip", "netns", "exec", "theirs", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    before = run("ip", "netns", "exec", "theirs", "sysctl", "-a", "--pattern", "^net.ipv[46]")
+    assert values() == ["0", "64", "1"]
+    with Scene(tmp_path) as scene:
+        scene.apply(sandbox(f"{mtu}: 1"))
+        assert values() == ["1", "64", "0"]
+        scene.apply(sandbox(f"{mtu}: 1", f"{ttl}: 33"))
+        assert values() == ["1", "33", "0"]
+        scene.apply(sandbox(f"{ttl}: 34"))
+        assert values() == ["0", "34", "0"]
+        scene.destroy()
+    assert run("ip", "netns", "exec", "theirs", "sysctl", "-a", "--pattern", "^net.ipv[46]") == before
