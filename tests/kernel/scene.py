@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -80,3 +81,12 @@ def add_outside(*, routed: bool = False) -> None:
     if routed:
         run("ip", "-n", "outside", "route", "add", "default", "via", "192.0.2.1")
         run("ip", "-n", "outside", "-6", "route", "add", "default", "via", "2001:db8::1")
+
+
+def settle(patience: float = 30.0) -> None:
+    """Wait until no address of this host and its namespaces is tentative (RFC 4862, 5.4), so that what it looks like
+    changes no more by itself. Raises AssertionError after ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while "tentative" in run("ip", "-6", "address") + run("ip", "-all", "netns", "exec", "ip", "-6", "address"):
+        assert time.monotonic() < deadline, "addresses stay tentative"
+        time.sleep(0.1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.private import answers, isolated, run
-from tests.kernel.scene import OUTSIDE4, OUTSIDE6, Scene, add_outside
+from tests.kernel.scene import OUTSIDE4, OUTSIDE6, Scene, add_outside, settle
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:bridge", "link:veth", "ping")
 
@@ -200,6 +200,7 @@ def test_an_isolated_network_has_no_gateway_address(tmp_path: Path) -> None:
 def test_an_existing_bridge_is_used_as_it_is(tmp_path: Path) -> None:
     run("ip", "link", "add", "lan", "up", "type", "bridge")
     run("ip", "address", "add", "10.1.0.1/24", "dev", "lan")
+    settle()
     before = run("ip", "-d", "-o", "link", "show", "lan"), run("ip", "-o", "address", "show", "lan")
     with Scene(tmp_path) as scene:
         scene.apply(network("front", 1, "{bridge: lan, existing: true}") + endpoints("front/a", "front/b"))

@@ -18,7 +18,7 @@ from reconciler.errors import ConflictError, LockError, ManifestError, StaleErro
 from reconciler.host.lock import HostLock
 from reconciler.planner.file import plan_to_data, snapshot_to_data
 from tests.kernel.private import isolated, run
-from tests.kernel.scene import Scene, add_outside
+from tests.kernel.scene import Scene, add_outside, settle
 from tests.kernel.test_bridge import endpoints, network
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:bridge", "link:veth", "ping")
@@ -74,14 +74,6 @@ def foreign_things() -> None:
     Path("/proc/sys/net/ipv4/conf/docker9/rp_filter").write_text("1")
 
 
-def settle() -> None:
-    """Wait until the kernel's own addresses on the links just made are no longer tentative."""
-    for _ in range(60):
-        if "tentative" not in run("ip", "-6", "address") + run("ip", "-all", "netns", "exec", "ip", "-6", "address"):
-            return
-        subprocess.run(["sleep", "0.1"], check=True)
-
-
 @isolated
 def test_destroy_leaves_the_host_as_it_was(tmp_path: Path) -> None:
     foreign_things()
@@ -110,7 +102,8 @@ def test_foreign_things_are_untouched_by_apply_and_prune(tmp_path: Path) -> None
 
 
 def _listing() -> list[str]:
-    commands = (("ip", "-br", "link"), ("ip", "-br", "address"), ("ip", "route"), ("ip", "rule"), ("ip", "neighbour"))
+    commands = (("ip", "-br", "link"), ("ip", "-br", "address"), ("ip", "route"), ("ip", "rule"))
+    commands += (("ip", "neighbour", "show", "nud", "permanent"),)  # others come and go with packets
     return [line for command in commands for line in run(*command).splitlines()] + [
         "mine " + run("nft", "list", "table", "inet", "mine")
     ]

@@ -139,8 +139,15 @@ def test_nothing_is_left_when_the_process_is_killed() -> None:
 def test_capabilities_have_names() -> None:
     assert missing("command:sh") == ""
     assert missing("command:no-such-command") == "no-such-command is not installed"
-    with pytest.raises(ValueError, match="no such capability: telepathy"):
-        missing("telepathy")
+    for name in ("telepathy", "link:", "filter:telepathy", "telepathy:vlan"):
+        with pytest.raises(ValueError, match=f"no such capability: {name}"):
+            missing(name)
+
+
+@pytest.mark.requires("netns")
+@pytest.mark.parametrize("name", ["link:no-such-kind", "qdisc:no-such-kind"])
+def test_what_is_missing_has_a_reason_in_the_kernels_words(name: str) -> None:
+    assert "nknown" in missing(name)
 
 
 @pytest.mark.parametrize(("expected", "outcome"), [("", "1 error"), ("command:no-such-command", "1 skipped")])

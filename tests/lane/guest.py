@@ -52,6 +52,8 @@ class Job:
             shutil.copy(Path(__file__).with_name(name), self.folder)
         environment = {name: value for name, value in os.environ.items() if name.isidentifier()}
         environment |= {"CNM_LANE": lane, "CNM_LANE_KEEP": "/run/lane/keep"}
+        if not sys.stdout.isatty():
+            environment["TERM"] = "dumb"  # inside, it is one: a serial line
         lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         python, folder = shlex.quote(sys.executable), shlex.quote(str(Path.cwd()))
         relayed = f"mkfifo /run/stdin; {python} /run/lane/relay.py <&3 >/run/stdin & exec </run/stdin 5>&-"

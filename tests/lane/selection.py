@@ -37,6 +37,6 @@ def chosen(item: pytest.Item, choice: Choice) -> bool:
     if any(provider(capability) is Provider.HARDWARE for capability in capabilities):
         return choice is Choice.HARDWARE
     if choice is Choice.KERNEL:
-        return bool(capabilities)
+        return bool(capabilities) and "lane" not in capabilities
     lacking = [capability for capability in capabilities if missing(capability)]
     return choice is Choice.WAITING and bool(lacking) and lane_could_run(lacking)
