@@ -141,12 +141,22 @@ class BridgeDriver:
     def host_interface(self, network: NetworkView) -> str | None:
         return bridge_name(network)
 
+    def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
+        return short_name("ve-", "endpoint", network.name, endpoint.name)
+
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: BridgeOptions = network.options
         at = partial(network.at, "spec", "options")
         if options.existing and options.bridge is None:
             yield Problem(
                 at("existing"), f"network {network.name}: which existing bridge?", "write options.bridge: NAME"
+            )
+        if options.existing and network.filtered and network.local:
+            yield Problem(
+                network.origin,
+                f"network {network.name}: policies are about its endpoints, and an existing bridge is used as it is: "
+                "frames between its ports would not pass them",
+                "let cnm make the bridge, or select other endpoints",
             )
         if options.existing:
             for name in sorted(options.model_fields_set & _OWN):
@@ -224,7 +234,7 @@ class BridgeDriver:
                 mac=options.mac or mac_of("bridge", name),
                 addr_gen="none",
                 txqlen=options.tx_queue_length,
-                info=_bridge_spec(options),
+                info=_bridge_spec(options, filtered=network.filtered),
             )
             for path, value in self._interface_sysctls(network):
                 key = sysctl_key("", path.replace("IFNAME", name))
@@ -272,7 +282,7 @@ class BridgeDriver:
         options: BridgeOptions = network.options
         origin = replace(endpoint.origin, driver=self.name)
         netns, dev = endpoint.sandbox.netns, endpoint.interface
-        host_end = link_key("", short_name("ve-", "endpoint", network.name, endpoint.name))
+        host_end = link_key("", self.host_port(network, endpoint))
         yield Link(
             key=host_end,
             origin=origin,
@@ -297,8 +307,9 @@ class BridgeDriver:
         yield from render_plug(endpoint, origin, ipv6=network.ipv6)
 
 
-def _bridge_spec(options: BridgeOptions) -> Bridge | None:
-    """Only what the manifest names is managed; times in centiseconds as the kernel keeps them."""
+def _bridge_spec(options: BridgeOptions, *, filtered: bool) -> Bridge | None:
+    """What the manifest names; times in centiseconds as the kernel keeps them. Where policies are about its endpoints,
+    frames between two ports pass the IP hooks as well, whatever the host's net.bridge.bridge-nf-call-* say."""
     spec = Bridge(
         stp=options.stp,
         priority=options.priority,
@@ -309,6 +320,8 @@ def _bridge_spec(options: BridgeOptions) -> Bridge | None:
         group_fwd_mask=options.group_fwd_mask,
         mcast_snooping=options.multicast_snooping,
         mcast_querier=options.multicast_querier,
+        nf_call_iptables=filtered or None,
+        nf_call_ip6tables=filtered or None,
     )
     return spec if spec != Bridge() else None
 

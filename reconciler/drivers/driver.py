@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from reconciler.errors import Problem
 from reconciler.resources.resource import Resource
 from reconciler.topology.options import EndpointOptions, NetworkOptions
-from reconciler.topology.view import NetworkView, NodeFacts, Topology
+from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
+
+
+class Place(StrEnum):
+    """Where packets of a driver's endpoints can be filtered."""
+
+    HOST = "host"  # they pass the host's own hooks
+    SANDBOX = "sandbox"  # they never do (macvlan, ipvlan): only inside the sandbox's namespace
+    DRIVER = "driver"  # the driver makes filters of its own from the policies (OVN's ACLs, VPP's)
+    NOWHERE = "nowhere"
 
 
 class Driver(Protocol):
@@ -31,3 +41,21 @@ class Driver(Protocol):
 
     def host_interface(self, network: NetworkView) -> str | None:
         """The host-side interface that this network's traffic passes, if there is one (for ``allowFrom``)."""
+
+
+def place_of(driver: Driver, network: NetworkView) -> Place:
+    """Where this network's endpoints are filtered. A driver says so by an attribute ``place`` (a :class:`Place`), or
+    a method of that name that is given the network; without one its host-side interface, or the lack of it, says it."""
+    said = getattr(driver, "place", None)
+    if callable(said):
+        return Place(said(network))
+    if said is not None:
+        return Place(said)
+    return Place.HOST if driver.host_interface(network) is not None else Place.SANDBOX
+
+
+def host_port(driver: Driver, network: NetworkView, endpoint: EndpointView) -> str | None:
+    """The Linux bridge's port on the host through which an endpoint's frames come in, for the guard there. A driver
+    that has one says so by a method ``host_port(network, endpoint)``."""
+    said = getattr(driver, "host_port", None)
+    return said(network, endpoint) if said is not None else None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reconciler.errors import ObservationError
 from reconciler.host import libc
+from reconciler.host.nftables import Nftables
 from reconciler.host.procfs import Procfs
 from reconciler.host.rtnl import Rtnl
 from reconciler.host.step import Step, unhindered
@@ -34,6 +35,7 @@ class Namespace:
     __slots__ = (
         "_fd",
         "_home",
+        "_nftables",
         "_procfs",
         "_rtnl",
         "_step",
@@ -69,10 +71,13 @@ class Namespace:
         self._procfs = procfs
         self._rtnl: Rtnl | None = None
         self._step = step
+        self._nftables: Nftables | None = None
 
     def close(self) -> None:
         if self._rtnl is not None:
             self._rtnl.close()
+        if self._nftables is not None:
+            self._nftables.close()
         self._drop()
         if self.pidfd >= 0:
             os.close(self.pidfd)
@@ -85,6 +90,14 @@ class Namespace:
                 self._rtnl = Rtnl(self.name, self._step)
             self._drop()
         return self._rtnl
+
+    @property
+    def nftables(self) -> Nftables:
+        """The same for nftables."""
+        if self._nftables is None:
+            with self.entered():
+                self._nftables = Nftables(self.name)
+        return self._nftables
 
     def _drop(self) -> None:
         """Close what the namespace was opened by."""

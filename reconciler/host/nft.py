@@ -17,10 +17,14 @@ _MISSING = "nft is not installed (Debian: apt-get install nftables)"
 
 
 class Nft:
-    """Speaks to the nftables of the namespace that the process is in."""
+    """Speaks to the nftables of the namespace that the calling thread is in.
+
+    ``seen`` is the memory of whoever reads tables: (namespace, family, table) to ((inode, generation), what was read).
+    """
 
     def __init__(self, step: Step = unhindered) -> None:
         self._step = step
+        self.seen: dict[tuple[str, str, str], tuple[tuple[int, int], dict[Any, Any]]] = {}
         self._program = shutil.which("nft") or next(
             (path for path in ("/usr/sbin/nft", "/sbin/nft") if shutil.which(path)), ""
         )

@@ -53,11 +53,11 @@ class Rtnl:
 
     __slots__ = ("_most", "_sequence", "_socket", "_step", "_where")
 
-    def __init__(self, sandbox: str = "", step: Step = unhindered) -> None:
+    def __init__(self, sandbox: str = "", step: Step = unhindered, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._where = f"sandbox {sandbox}" if sandbox else "this host"
         self._most = MOST_IN_A_SANDBOX if sandbox else MOST
         self._step = step
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from reconciler.errors import ManifestError, Origin, Problem
 from reconciler.manifest.complaint import Complaint, complaints, show
 from reconciler.manifest.document import Document, Path, place_of
-from reconciler.manifest.kinds import kinds
+from reconciler.manifest.kinds import api_version, kinds, scope_of
 from reconciler.manifest.kinds.endpoint import Endpoint
 from reconciler.manifest.kinds.network import Network
 from reconciler.manifest.kinds.patch import Patch
@@ -103,13 +103,14 @@ def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | Non
             f"begin with 'apiVersion: {API_VERSION}'",
         )
         return None
-    if data.get("apiVersion") != API_VERSION:
+    kind = data.get("kind")
+    expected = api_version(kind) if isinstance(kind, str) and kind in kinds() else API_VERSION
+    if data.get("apiVersion") != expected:
         said = (
             f"apiVersion {show(data['apiVersion'])} is not known" if "apiVersion" in data else "there is no apiVersion"
         )
-        wrong("apiVersion", said, f"write apiVersion: {API_VERSION}")
+        wrong("apiVersion", said, f"write apiVersion: {expected}")
         return None
-    kind = data.get("kind")
     if not isinstance(kind, str) or kind not in kinds():
         said = f"kind {show(kind)} is not known" if "kind" in data else "there is no kind"
         hint = meant(kind, kinds()) if isinstance(kind, str) else f"write one of {', '.join(kinds())}"
@@ -127,10 +128,15 @@ def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | Non
 
 def identity_of(kind: str, data: Any) -> Identity:
     """What makes a document the one it is; empty strings where the document does not say."""
-    metadata, spec = data.get("metadata"), data.get("spec")
+    metadata = data.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    network = spec.get("network") if kind == "Endpoint" and isinstance(spec, dict) else None
-    return kind, name if isinstance(name, str) else "", network if isinstance(network, str) else ""
+    scope = ""
+    part, key, default = scope_of(kind)
+    if part:
+        within = data.get(part)
+        value = within.get(key, default) if isinstance(within, dict) else None
+        scope = value if isinstance(value, str) else ""
+    return kind, name if isinstance(name, str) else "", scope
 
 
 def _refuse_duplicates(drafts: Sequence[_Draft], problems: list[Problem]) -> None:
@@ -138,7 +144,8 @@ def _refuse_duplicates(drafts: Sequence[_Draft], problems: list[Problem]) -> Non
     for draft in sorted(drafts, key=lambda draft: draft.origin):
         other = first.setdefault(draft.identity, draft)
         if other is not draft and draft.identity[1]:
-            where = f" on network {draft.identity[2]}" if draft.identity[2] else ""
+            scope = scope_of(draft.kind)[1]
+            where = f" {'on' if scope == 'network' else 'in'} {scope} {draft.identity[2]}" if draft.identity[2] else ""
             problems.append(
                 Problem(
                     draft.origin,

@@ -57,7 +57,9 @@ def reference(options: Options) -> str:
     shared = {key: field for key, field in documents[0]["properties"].items() if key in ("apiVersion", "metadata")}
     parts += ["## All kinds\n", *_section("All kinds", "", {**documents[0], "properties": shared}, known)]
     for (kind, module), document in zip(kind_modules().items(), documents, strict=True):
-        own = {key: field for key, field in document["properties"].items() if key not in ("kind", *shared)}
+        own = {
+            key: field for key, field in document["properties"].items() if key != "kind" and shared.get(key) != field
+        }
         parts += [f"## {kind}\n", f"{document['description']}\n", f"```yaml\n{module.EXAMPLE}```\n"]
         parts += _section(kind, "", {**document, "properties": own}, known)
     for driver, (network, endpoint) in known.drivers.items():

@@ -125,3 +125,50 @@ SysctlValue = Annotated[
 ]
 LabelValue = Annotated[str, Field(max_length=253)]
 Labels = dict[str, LabelValue]
+
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+_RANGE = re.compile(r"([1-9][0-9]{0,4})-([1-9][0-9]{0,4})\Z")
+_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?\Z")
+
+
+def _port(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    if isinstance(value, str):
+        found = _RANGE.match(value)
+        if found and int(found[1]) <= int(found[2]) <= 65535:
+            return value
+        if _PORT_NAME.match(value):
+            return value
+    raise ValueError(f"{value!r} is not a port: write a number like 80, a range like '8000-8100' or a port's name")
+
+
+def _port_name(value: str) -> str:
+    if not _PORT_NAME.match(value):
+        raise ValueError(
+            f"{value!r} is not a port's name: write at most 15 lower-case letters, digits and '-', one letter at least"
+        )
+    return value
+
+
+def _selector(value: str) -> str:
+    from reconciler.policy.selector import parse  # its errors are ValueErrors that name the character
+
+    parse(value)
+    return value
+
+
+Port = Annotated[
+    int | str,
+    BeforeValidator(_port),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": "^[a-z0-9][-a-z0-9]{0,14}$"},
+            ]
+        }
+    ),
+]
+PortName = Annotated[str, AfterValidator(_port_name), _schema("port name", "^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$")]
+SelectorText = Annotated[str, AfterValidator(_selector), WithJsonSchema({"type": "string", "maxLength": 4096})]

@@ -10,24 +10,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reconciler.resources.netns import netns_key
 from reconciler.resources.resource import Key, Need, Resource
 
 
-def table_key(family: str, table: str) -> Key:
-    return Key("nft-table", "", f"{family}/{table}")
+def table_key(family: str, table: str, netns: str = "") -> Key:
+    return Key("nft-table", netns, f"{family}/{table}")
 
 
-def chain_key(family: str, table: str, chain: str) -> Key:
-    return Key("nft-chain", "", f"{family}/{table}/{chain}")
+def chain_key(family: str, table: str, chain: str, netns: str = "") -> Key:
+    return Key("nft-chain", netns, f"{family}/{table}/{chain}")
 
 
-def set_key(family: str, table: str, name: str) -> Key:
-    return Key("nft-set", "", f"{family}/{table}/{name}")
+def set_key(family: str, table: str, name: str, netns: str = "") -> Key:
+    return Key("nft-set", netns, f"{family}/{table}/{name}")
 
 
-def element_key(family: str, table: str, name: str, element: str) -> Key:
-    """``element`` is an interface name, an address or a CIDR, as nft lists it."""
-    return Key("nft-element", "", f"{family}/{table}/{name}/{element}")
+def element_key(family: str, table: str, name: str, element: str, netns: str = "") -> Key:
+    """``element`` is an interface name, an address or a CIDR, as nft lists it; of a concatenation the parts with
+    `` . `` between them."""
+    return Key("nft-element", netns, f"{family}/{table}/{name}/{element}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +43,22 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NftTable(Resource):
-    """A table. Its mark is its comment."""
+    """A table. Its mark is an empty chain that names the owner; the inventory remembers where tables of ours are, for
+    who would look into every namespace?"""
 
     kind: ClassVar[str] = "nft-table"
     batch: ClassVar[str] = "nft"
+    marked: ClassVar[str] = "inventory"
     transaction: ClassVar[bool] = True
     guard: ClassVar[bool] = True
+
+    def needs(self) -> Iterable[Need]:
+        if self.key.netns:
+            yield Need((netns_key(self.key.netns),))
+
+    def hangs_on(self) -> Iterable[Key]:
+        if self.key.netns:
+            yield netns_key(self.key.netns)
 
 
 class _InTable(Resource):
@@ -56,11 +68,11 @@ class _InTable(Resource):
 
     def needs(self) -> Iterable[Need]:
         family, table = self.key.name.split("/")[:2]
-        yield Need((table_key(family, table),))
+        yield Need((table_key(family, table, self.key.netns),))
 
     def hangs_on(self) -> Iterable[Key]:
         family, table = self.key.name.split("/")[:2]
-        yield table_key(family, table)
+        yield table_key(family, table, self.key.netns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +94,8 @@ class NftChain(_InTable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NftSet(_InTable):
-    """A set, or with ``data_type`` a map. ``type`` as in nft(8): ``ifname``, ``ipv4_addr``. Elements are resources of their own."""
+    """A set, or with ``data_type`` a map. ``type`` as in nft(8): ``ifname``, ``ipv4_addr``, or several
+    with `` . `` between them. Without ``interval`` it is a hash. Elements are resources of their own."""
 
     kind: ClassVar[str] = "nft-set"
     batch: ClassVar[str] = "nft"
@@ -99,23 +112,23 @@ class NftSet(_InTable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NftElement(_InTable):
-    """One element of a set (``value`` None) or map (``value`` is a verdict like ``goto to-front`` or an address)."""
+    """One element of a set (``value`` None) or map (``value`` is a verdict like ``goto to-front`` or an address).
+    A change of the value is a removal and an addition in one transaction: no packet meets neither."""
 
     kind: ClassVar[str] = "nft-element"
     batch: ClassVar[str] = "nft"
     transaction: ClassVar[bool] = True
     guard: ClassVar[bool] = True
-    fixed: ClassVar[Mapping[str, str]] = {"value": "an element's value is replaced, not edited"}
 
     value: str | None = None
 
     def needs(self) -> Iterable[Need]:
         family, table, name = self.key.name.split("/")[:3]
-        yield Need((set_key(family, table, name),))
+        yield Need((set_key(family, table, name, self.key.netns),))
 
     def hangs_on(self) -> Iterable[Key]:
         family, table, name = self.key.name.split("/")[:3]
-        yield set_key(family, table, name)
+        yield set_key(family, table, name, self.key.netns)
 
 
 KINDS = (NftTable, NftChain, NftSet, NftElement)

@@ -19,6 +19,7 @@ from reconciler.resources.nft import (
     set_key,
     table_key,
 )
+from reconciler.resources.nftform import canonical
 from reconciler.resources.resource import Key, Observed, Resource
 
 if TYPE_CHECKING:
@@ -29,24 +30,106 @@ _MARK = "owned-by-"
 
 
 class NftActuator:
-    """The tables of one owner. What stands in them and is not wanted is drift, and goes."""
+    """The tables of one owner. What stands in them and is not wanted is drift, and goes.
+
+    Every change of anybody's gives the tables of a namespace a new generation. What was read of one generation is
+    remembered with the host, so that whoever keeps a host open reads its tables again only when something changed;
+    and what our own transaction changed from one generation to the very next needs no reading.
+    """
 
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
-        tables = {("inet", default_table(scope.owner))}
-        tables |= {_split(key) for key in scope.wanted if key.kind == "nft-table"}
-        for family, table in sorted(tables):
-            yield from _resources(family, table, host.nft.table(family, table))
+        wanted = {(key.netns, *_split(key)) for key in scope.wanted if key.kind == "nft-table"}
+        wanted |= {(key.netns, *_split(key)) for key in _remembered(host)}
+        wanted |= {("", family, default_table(scope.owner)) for family in ("inet", "bridge")}
+        for netns in sorted({netns for netns, _family, _table in wanted}):
+            if netns not in host.open_namespaces():
+                continue
+            tables = {(family, table) for where, family, table in wanted if where == netns}
+            for family, table in sorted(tables):
+                yield from _look(host, netns, family, table).values()
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
-        standing: set[Key] = set()
-        for family, table in sorted({_split(op.key) for op in ops}):
-            standing |= {seen.resource.key for seen in _resources(family, table, host.nft.table(family, table))}
-        statements = transaction(ops, standing, owner)
-        words = ""
-        if statements:
-            words = host.nft.run(statements)
+        by_netns: dict[str, list[OpView]] = {}
         for op in ops:
-            yield Outcome(op.id, EIO, words) if words else Outcome(op.id)
+            by_netns.setdefault(op.key.netns, []).append(op)
+        for netns, mine in sorted(by_netns.items()):
+            words = _transact(host, netns, mine, owner) if netns in host.open_namespaces() else _gone(netns, mine)
+            for op in mine:
+                yield Outcome(op.id, EIO, words) if words else Outcome(op.id)
+
+
+def _gone(netns: str, ops: Sequence[OpView]) -> str:
+    """A namespace that is not there has no tables: to delete them is done."""
+    return "" if all(op.action == "delete" for op in ops) else f"the namespace of {netns} is not there"
+
+
+def _remembered(host: Host) -> Iterable[Key]:
+    for text in host.inventory.made:
+        if text.startswith("nft-table/"):
+            yield Key.parse(text)
+
+
+def _look(host: Host, netns: str, family: str, table: str) -> Mapping[Key, Observed]:
+    """What one table holds, read once a generation."""
+    namespace = host.netns(netns)
+    generation = namespace.nftables.generation()
+    place = (netns, family, table)
+    known = host.nft.seen.get(place)
+    if known is not None and known[0] == (namespace.inode, generation):
+        found: dict[Key, Observed] = known[1]
+        return found
+    listing: list[dict[str, Any]] = []
+    if (family, table) in namespace.nftables.tables():
+        with namespace.entered():
+            listing = host.nft.table(family, table)
+    items = {seen.resource.key: seen for seen in _resources(family, table, netns, listing)}
+    if namespace.nftables.generation() == generation:
+        host.nft.seen[place] = ((namespace.inode, generation), items)
+    return items
+
+
+def _transact(host: Host, netns: str, ops: Sequence[OpView], owner: str) -> str:
+    """One transaction; "" or nft's words. First in the belief that the plan's picture still holds; when nft
+    refuses that, with what really stands."""
+    namespace = host.netns(netns)
+    before = namespace.nftables.generation()
+    standing = {op.key for op in ops if op.action != "create"}
+    statements = transaction(ops, standing, owner)
+    if not statements:
+        return ""
+    with namespace.entered():
+        words = host.nft.run(statements)
+    if not words:
+        _keep_up(host, netns, ops, owner, before)
+        return ""
+    standing = set()
+    for family, table in sorted({_split(op.key) for op in ops}):
+        standing |= _look(host, netns, family, table).keys()
+    again = transaction(ops, standing, owner)
+    if again == statements:
+        return words
+    with namespace.entered():
+        return host.nft.run(again) if again else ""
+
+
+def _keep_up(host: Host, netns: str, ops: Sequence[OpView], owner: str, before: int) -> None:
+    """After a transaction of elements alone: the picture of the generation before, and these changes, is the
+    picture of the next one, unless somebody else came between."""
+    namespace = host.netns(netns)
+    if any(op.key.kind != "nft-element" for op in ops) or namespace.nftables.generation() != before + 1:
+        return
+    now = (namespace.inode, before + 1)
+    for place, (when, items) in list(host.nft.seen.items()):
+        if place[0] == netns and when == (namespace.inode, before):
+            host.nft.seen[place] = (now, items)
+    for op in sorted(ops, key=lambda op: op.action != "delete"):
+        known = host.nft.seen.get((netns, *_split(op.key)))
+        if known is None or known[0] != now:
+            continue
+        if op.action == "delete":
+            known[1].pop(op.key, None)
+        elif op.after is not None:
+            known[1][op.key] = Observed(op.after, owner)
 
 
 def default_table(owner: str) -> str:
@@ -59,7 +142,7 @@ def _split(key: Key) -> tuple[str, str]:
     return family, table
 
 
-def _resources(family: str, table: str, objects: Iterable[Mapping[str, Any]]) -> list[Observed]:
+def _resources(family: str, table: str, netns: str, objects: Iterable[Mapping[str, Any]]) -> list[Observed]:
     """A listing of libnftables-json(5) as resources."""
     rules: dict[str, list[Rule]] = {}
     chains: list[Mapping[str, Any]] = []
@@ -67,7 +150,7 @@ def _resources(family: str, table: str, objects: Iterable[Mapping[str, Any]]) ->
     owner = ""
     for item in objects:
         if "table" in item:
-            found.append(NftTable(key=table_key(family, table)))
+            found.append(NftTable(key=table_key(family, table, netns)))
         elif "chain" in item:
             name = item["chain"]["name"]
             if name.startswith(_MARK):
@@ -76,14 +159,14 @@ def _resources(family: str, table: str, objects: Iterable[Mapping[str, Any]]) ->
                 chains.append(item["chain"])
         elif "rule" in item:
             rule = item["rule"]
-            expr = json.dumps(_without_counters(rule["expr"]), sort_keys=True, separators=(",", ":"))
+            expr = canonical(rule["expr"])
             rules.setdefault(rule["chain"], []).append(Rule(comment=rule.get("comment", ""), expr=expr))
         elif "set" in item or "map" in item:
             spec = item.get("set") or item["map"]
-            found.extend(_set(family, table, spec))
+            found.extend(_set(family, table, netns, spec))
     found.extend(
         NftChain(
-            key=chain_key(family, table, chain["name"]),
+            key=chain_key(family, table, chain["name"], netns),
             type=chain.get("type"),
             hook=chain.get("hook"),
             priority=chain.get("prio"),
@@ -95,15 +178,11 @@ def _resources(family: str, table: str, objects: Iterable[Mapping[str, Any]]) ->
     return [Observed(resource, owner) for resource in found]
 
 
-def _without_counters(expr: list[Any]) -> list[Any]:
-    return [{"counter": None} if "counter" in item else item for item in expr]
-
-
-def _set(family: str, table: str, spec: Mapping[str, Any]) -> Iterable[Resource]:
+def _set(family: str, table: str, netns: str, spec: Mapping[str, Any]) -> Iterable[Resource]:
     name = spec["name"]
     kind = spec["type"]
     yield NftSet(
-        key=set_key(family, table, name),
+        key=set_key(family, table, name, netns),
         type=kind if isinstance(kind, str) else " . ".join(kind),
         data_type=spec.get("map"),
         interval="interval" in spec.get("flags", ()),
@@ -113,7 +192,7 @@ def _set(family: str, table: str, spec: Mapping[str, Any]) -> Iterable[Resource]
         if "map" in spec:
             element, data = element
             value = _verdict(data)
-        yield NftElement(key=element_key(family, table, name, _element(element)), value=value)
+        yield NftElement(key=element_key(family, table, name, _element(element), netns), value=value)
 
 
 def _element(element: Any) -> str:
@@ -139,10 +218,12 @@ def _verdict(data: Any) -> str:
 
 
 def _element_json(element: str) -> Any:
+    if " . " in element:
+        return {"concat": [_element_json(part) for part in element.split(" . ")]}
     if "/" in element:
         address, _, length = element.partition("/")
         return {"prefix": {"addr": address, "len": int(length)}}
-    return element
+    return int(element) if element.isdecimal() else element
 
 
 def _value_json(value: str) -> Any:
@@ -162,44 +243,68 @@ def transaction(ops: Sequence[OpView], standing: set[Key], owner: str) -> list[d
     doomed = [op for op in ops if op.action == "delete" and op.key in standing]
     inner = [op for op in doomed if _split(op.key) not in dead_tables]
     made = [op for op in ops if op.action != "delete"]
-    of = {"nft-table": 0, "nft-set": 1, "nft-chain": 2, "nft-element": 3}
 
     statements: list[dict[str, Any]] = []
-    statements += [{"delete": {"element": _element_ref(op.before)}} for op in inner if op.key.kind == "nft-element"]
+    dead_sets = {op.key.name for op in inner if op.key.kind == "nft-set"}  # they are emptied whole; nft refuses both
+    alone = [op for op in inner if op.key.kind == "nft-element" and _set_name(op.key) not in dead_sets]
+    changed = [op for op in made if op.key.kind == "nft-element" and op.key in standing]
+    statements += _elements("delete", [op.before or op.after for op in (*alone, *changed)])
+    statements += [{"flush": {_word(op.before): _ref(op.key)}} for op in inner if op.key.kind == "nft-set"]
     flushed = [op for op in inner if op.key.kind == "nft-chain"]
     flushed += [op for op in made if op.key.kind == "nft-chain" and op.key in standing and op.key not in gone]
     statements += [{"flush": {"chain": _ref(op.key)}} for op in flushed if _split(op.key) not in dead_tables]
     for kind in ("nft-chain", "nft-set"):
-        statements += [{"delete": {kind[4:]: _ref(op.key)}} for op in inner if op.key.kind == kind]
+        statements += [{"delete": {_word(op.before): _ref(op.key)}} for op in inner if op.key.kind == kind]
     statements += [
         {"delete": {"table": {"family": family, "name": table}}}
         for family, table in sorted(dead_tables)
-        if table_key(family, table) in standing
+        if any(op.key.kind == "nft-table" and _split(op.key) == (family, table) for op in doomed)
     ]
-    for op in sorted(made, key=lambda op: (of[op.key.kind], op.key)):
-        statements += _add(op.after, "" if op.unmarked else owner)
-        if op.action == "release" and isinstance(op.after, NftTable):
-            family, table = _split(op.key)
-            mark = {"family": family, "table": table, "name": _MARK + owner}
-            statements.append({"delete": {"chain": mark}})
+    for kind in ("nft-table", "nft-set", "nft-chain"):
+        for op in made:
+            if op.key.kind == kind:
+                statements += _add(op.after, "" if op.unmarked else owner)
+            if op.key.kind == kind == "nft-table" and op.action == "release":
+                family, table = _split(op.key)
+                mark = {"family": family, "table": table, "name": _MARK + owner}
+                statements.append({"delete": {"chain": mark}})
+    statements += _elements("add", [op.after for op in made if op.key.kind == "nft-element"])
     for op in made:
         if isinstance(op.after, NftChain):
+            if op.key not in standing:  # made a second time, it would have its rules twice
+                statements.append({"flush": {"chain": _ref(op.key)}})
             statements += [_rule(op.key, rule) for rule in op.after.rules]
     return statements
+
+
+def _set_name(key: Key) -> str:
+    """``family/table/set`` of an element's key."""
+    return "/".join(key.name.split("/", 3)[:3])
+
+
+def _word(spec: Resource | None) -> str:
+    if isinstance(spec, NftChain):
+        return "chain"
+    return "map" if isinstance(spec, NftSet) and spec.data_type is not None else "set"
+
+
+def _elements(verb: str, specs: Sequence[Resource | None]) -> Iterable[dict[str, Any]]:
+    """One statement a set, however many elements."""
+    by_set: dict[tuple[str, str, str], list[Any]] = {}
+    for spec in specs:
+        assert isinstance(spec, NftElement)
+        family, table, name, element = spec.key.name.split("/", 3)
+        item = _element_json(element)
+        if spec.value is not None:
+            item = [item, _value_json(spec.value)]
+        by_set.setdefault((family, table, name), []).append(item)
+    for (family, table, name), items in by_set.items():
+        yield {verb: {"element": {"family": family, "table": table, "name": name, "elem": items}}}
 
 
 def _ref(key: Key) -> dict[str, Any]:
     family, table, name = key.name.split("/", 2)
     return {"family": family, "table": table, "name": name}
-
-
-def _element_ref(spec: Resource | None) -> dict[str, Any]:
-    assert isinstance(spec, NftElement)
-    family, table, name, element = spec.key.name.split("/", 3)
-    item = _element_json(element)
-    if spec.value is not None:
-        item = [item, _value_json(spec.value)]
-    return {"family": family, "table": table, "name": name, "elem": [item]}
 
 
 def _add(spec: Resource | None, owner: str) -> Iterable[dict[str, Any]]:
@@ -209,7 +314,8 @@ def _add(spec: Resource | None, owner: str) -> Iterable[dict[str, Any]]:
         if owner:
             yield {"add": {"chain": {"family": family, "table": table, "name": _MARK + owner}}}
     elif isinstance(spec, NftSet):
-        body = _ref(spec.key) | {"type": spec.type}
+        parts = spec.type.split(" . ")
+        body = _ref(spec.key) | {"type": parts if len(parts) > 1 else spec.type}
         if spec.data_type is not None:
             body["map"] = spec.data_type
         if spec.interval:
@@ -223,8 +329,6 @@ def _add(spec: Resource | None, owner: str) -> Iterable[dict[str, Any]]:
             "policy": spec.policy,
         }
         yield {"add": {"chain": _ref(spec.key) | {name: value for name, value in base.items() if value is not None}}}
-    elif isinstance(spec, NftElement):
-        yield {"add": {"element": _element_ref(spec)}}
 
 
 def _rule(key: Key, rule: Rule) -> dict[str, Any]:

@@ -313,6 +313,8 @@ def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> En
         document=document,
         options=document.options,
         origin=document.origin,
+        guard=spec.guard,
+        ether_types=tuple(sorted(set(spec.ether_types))),
     )
 
 

@@ -57,6 +57,7 @@ def resolve_networks(
             origin=document.origin,
             document=document,
             nodes=tuple(nodes),
+            policy_default=model.spec.policy_default,
         )
         if views[document.name].ipv6 and views[document.name].mtu < IPV6_MIN_MTU:
             problems.add(

@@ -22,7 +22,11 @@ def resolve_nodes(
     for document in documents:
         model = document.model
         assert isinstance(model, Node)
-        views.append(NodeView(document.name, tuple(model.spec.addresses), dict(model.metadata.labels), document.origin))
+        spec = model.spec
+        labels = dict(model.metadata.labels)
+        views.append(
+            NodeView(document.name, tuple(spec.addresses), labels, document.origin, tuple(spec.failsafe_ports))
+        )
     if documents and not allow_empty and node not in {view.name for view in views}:
         names = ", ".join(view.name for view in views)
         problems.add(

@@ -9,6 +9,8 @@ from ipaddress import ip_network
 from reconciler.errors import ManifestError, Origin, PlanError, Problem
 from reconciler.manifest.document import Document
 from reconciler.manifest.lockfile import Lock
+from reconciler.policy.resolve import resolve_policies
+from reconciler.policy.view import DIRECTIONS
 from reconciler.topology.endpoints import check_references, resolve_endpoints
 from reconciler.topology.networks import resolve_networks
 from reconciler.topology.nodes import resolve_nodes
@@ -78,9 +80,14 @@ def resolve(
     if elsewhere:
         return Resolved(Topology(here, nodes, (), (), facts=facts), new)
     local = tuple(sorted((s for s in sandboxes.values() if s.node == here), key=lambda s: s.name))
+    policies = resolve_policies(others, views, tuple(sandboxes.values()), nodes, here, problems)
+    if problems:
+        raise ManifestError(problems)
+    filtered = {party.network for party in policies.parties if any(policies.guarded(party, d) for d in DIRECTIONS)}
+    views = [replace(view, filtered=True) if view.name in filtered else view for view in views]
     views += _builtin(local)
     ordered = tuple(sorted(views, key=lambda view: view.name))
-    topology = Topology(here, nodes, ordered, local, tuple(others), facts)
+    topology = Topology(here, nodes, ordered, local, tuple(others), facts, policies)
     return Resolved(topology, new, tuple(_host_clashes(views, facts)))
 
 

@@ -90,6 +90,8 @@ def _view(document: Document, nodes: Sequence[NodeView], here: str, problems: Pr
         labels=dict(model.metadata.labels),
         sysctls=_sysctls(document, spec.sysctls, problems),
         origin=document.origin,
+        namespace=spec.namespace,
+        ports=tuple((port.name, port.protocol, port.port) for port in spec.ports),
     )
 
 

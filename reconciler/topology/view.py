@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Origin
 from reconciler.manifest.document import Document
+
+if TYPE_CHECKING:
+    from reconciler.policy.view import Policies
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -57,6 +60,8 @@ class SandboxView:
     labels: Mapping[str, str]
     sysctls: Mapping[str, str]  # slash form below /proc/sys: net/ipv4/ip_forward
     origin: Origin
+    namespace: str = "default"  # Kubernetes' sense of the word
+    ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ class EndpointView:
     local: bool
     origin: Origin
     options: Any = None  # the validated EndpointOptions of its network's driver
+    guard: bool = True  # its host-side port lets only its own addresses pass as source
+    ether_types: tuple[int, ...] = ()  # what the guard lets pass beside IPv4, IPv6 and ARP
     on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
     document: Document | None = field(default=None, compare=False, repr=False)
 
@@ -106,6 +113,7 @@ class NodeView:
     addresses: tuple[Address, ...]
     labels: Mapping[str, str]
     origin: Origin
+    failsafe_ports: tuple[str, ...] = ("22/tcp",)  # what no policy closes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,8 @@ class NetworkView:
     sandboxes: tuple[SandboxView, ...] = ()
     vnis: tuple[int, ...] = ()
     nodes: tuple[NodeView, ...] = ()
+    policy_default: str = "allow"  # what holds for its endpoints where no policy decides: allow or deny
+    filtered: bool = False  # policies are about its endpoints: traffic inside the network must pass them too
     document: Document | None = field(default=None, compare=False, repr=False)
 
     def at(self, *path: str | int) -> Origin:
@@ -225,6 +235,7 @@ class Topology:
     sandboxes: tuple[SandboxView, ...]  # those on this node
     others: tuple[Document, ...] = ()  # documents of the kinds that features own
     facts: NodeFacts = field(default=NodeFacts())  # empty where no host was looked at
+    policies: Policies | None = None  # who may reach whom, where anything is said about it
 
     def documents(self, kind: str) -> tuple[Document, ...]:
         """The documents of a kind that is a feature's own, by name."""

@@ -198,7 +198,9 @@ def test_an_isolated_network_has_no_gateway_address(tmp_path: Path) -> None:
 
 @isolated
 def test_an_existing_bridge_is_used_as_it_is(tmp_path: Path) -> None:
-    run("ip", "link", "add", "lan", "up", "type", "bridge")
+    run("ip", "link", "add", "lan", "type", "bridge")
+    run("ip", "link", "set", "lan", "addrgenmode", "none")  # an address in the making would change by itself
+    run("ip", "link", "set", "lan", "up")
     run("ip", "address", "add", "10.1.0.1/24", "dev", "lan")
     settle()
     before = run("ip", "-d", "-o", "link", "show", "lan"), run("ip", "-o", "address", "show", "lan")

@@ -50,6 +50,14 @@ class EndpointSpec(Model):
         default={},
         description="Sysctls of this interface with IFNAME in the interface's place, like net.ipv4.conf.IFNAME.rp_filter: 0.",
     )
+    guard: bool = Field(
+        default=True,
+        description="On the host's side only its own MAC and addresses pass as source, no router advertisements, no "
+        "DHCP server's packets, and no protocols but IPv4, IPv6 and ARP. False: anything passes.",
+    )
+    ether_types: list[Annotated[int, Field(ge=0x0600, le=0xFFFF)]] = Field(
+        default=[], description="Further EtherTypes that the guard lets pass, by number (35020 is LLDP)."
+    )
     options: dict[str, Any] = Field(default={}, description="Options of the network's driver for one endpoint.")
 
 
@@ -61,6 +69,7 @@ class Endpoint(DocumentModel):
 
 
 KIND = Endpoint
+SCOPE = ("spec", "network", "")
 EXAMPLE = """\
 apiVersion: cnm/v1alpha1
 kind: Endpoint

@@ -43,6 +43,10 @@ class NetworkSpec(Model):
         default=[],
         description="Names of networks whose endpoints may open connections to this one. All others are kept out.",
     )
+    policy_default: Literal["allow", "deny"] = Field(
+        default="allow",
+        description="What its endpoints may send and receive where no policy selects them, or all of them pass.",
+    )
     options: dict[str, Any] = Field(default={}, description="Options of the driver.")
 
 

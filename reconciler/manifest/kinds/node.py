@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from reconciler.manifest.model import DocumentModel, Model
 from reconciler.manifest.types import IPAddress
@@ -16,6 +16,10 @@ class NodeSpec(Model):
     addresses: list[IPAddress] = Field(
         default=[],
         description="The host's underlay addresses, by which other nodes reach it; the first of a family counts.",
+    )
+    failsafe_ports: list[Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}/(tcp|udp)$")]] = Field(
+        default=["22/tcp"],
+        description="Ports of the host itself that no policy can close, so that nobody locks himself out.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from reconciler.manifest.model import DocumentModel, Model
-from reconciler.manifest.types import Name, SysctlName, SysctlValue
+from reconciler.manifest.types import Name, PortName, PortNumber, SysctlName, SysctlValue
 
 
 def _absolute(value: str) -> str:
@@ -79,6 +79,14 @@ Stack = Annotated[
 ]
 
 
+class NamedPort(Model):
+    """A port under a name, by which policies can ask for it."""
+
+    name: PortName = Field(description="Its name, like http.")
+    port: PortNumber = Field(description="Its number.")
+    protocol: Literal["tcp", "udp", "sctp"] = Field(default="tcp", description="Its protocol.")
+
+
 class SandboxSpec(Model):
     """Which stack this is and where."""
 
@@ -92,6 +100,11 @@ class SandboxSpec(Model):
     node: Name | None = Field(
         default=None, description="The Node this sandbox lives on. Needed when there is more than one Node document."
     )
+    namespace: Name = Field(
+        default="default",
+        description="The Kubernetes namespace it counts to, for NetworkPolicy documents and selectors of namespaces.",
+    )
+    ports: list[NamedPort] = Field(default=[], description="Names of ports that it serves, for policies.")
     sysctls: dict[SysctlName, SysctlValue] = Field(
         default={}, description="Network sysctls of this stack, like net.ipv4.ip_unprivileged_port_start: 0."
     )

@@ -62,7 +62,7 @@ CASES: dict[str, Case] = _common() | {
     "Endpoint.spec.interface": spec("db", "interface", "lan0", ANEW),
     "Endpoint.spec.addresses": spec("db", "addresses", ["10.2.0.77"], EXCHANGE),
     "Endpoint.spec.linkLocal": spec("web", "linkLocal", ["fe80::77"], EXCHANGE),
-    "Endpoint.spec.mac": spec("db", "mac", "02:00:00:00:00:77", IN_PLACE),
+    "Endpoint.spec.mac": spec("db", "mac", "02:00:00:00:00:77", EXCHANGE),
     "Endpoint.spec.mtu": spec("db", "mtu", 1300, IN_PLACE),
     "Endpoint.spec.aliases": spec("db", "aliases", ["database"], NOTHING),
     "Endpoint.spec.gatewayPriority": spec("other", "gatewayPriority", 9, IN_PLACE),
