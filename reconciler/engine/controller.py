@@ -21,6 +21,7 @@ from reconciler.engine import render as rendering
 from reconciler.engine.describe import describe, explanation
 from reconciler.engine.doctor import examine, require_capabilities, require_kernel
 from reconciler.engine.execute import Progress, never
+from reconciler.engine.garbage import seldom_collected
 from reconciler.engine.observe import observe, read_facts, usual_settings
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
@@ -94,6 +95,7 @@ class NetworkController:
 
     # -- from manifests alone ------------------------------------------------------------------------------
 
+    @seldom_collected()
     def validate(
         self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
     ) -> Validated:
@@ -215,6 +217,7 @@ class NetworkController:
 
     # -- planning ------------------------------------------------------------------------------------------
 
+    @seldom_collected()
     def plan(
         self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
     ) -> Planned:
@@ -249,6 +252,7 @@ class NetworkController:
             require_capabilities(self.host, validated.topology, plan)
         return Planned(plan, observation, validated.desired, validated, seconds, stamp)
 
+    @seldom_collected()
     def plan_destroy(self, *, options: PlanOptions = NO_OPTIONS) -> Planned:
         """How to remove all that this owner made here, or of it what ``options.targets`` name (keys: without
         manifests there are no documents). Needs no manifests."""
@@ -374,6 +378,7 @@ class NetworkController:
         with Host(owner=owner, state_dir=self.state_dir, step=self._step) as theirs:
             return recover(theirs)
 
+    @seldom_collected()
     def begin(
         self,
         planned: Planned,
@@ -412,6 +417,7 @@ class NetworkController:
                 return
         transaction.commit()
 
+    @seldom_collected()
     def execute(
         self,
         planned: Planned,
@@ -460,6 +466,7 @@ class NetworkController:
 
     # -- looking -------------------------------------------------------------------------------------------
 
+    @seldom_collected()
     def status(
         self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
     ) -> Status:
@@ -471,6 +478,7 @@ class NetworkController:
         """All that is known of one key. Raises UsageError for something that is no key."""
         return explanation(self.plan(sources, stdin=stdin), _key(key))
 
+    @seldom_collected()
     def show(
         self, sources: Sequence[str] = (), *, stdin: IO[bytes] | None = None, everything: bool = False
     ) -> Observation:

@@ -7,7 +7,6 @@ import os
 import select
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from reconciler.errors import ObservationError
 from reconciler.host import libc
@@ -215,7 +214,11 @@ class Namespace:
     def interfaces_with_sysctls(self, family: str) -> tuple[str, ...]:
         """Names below net/FAMILY/conf: interfaces, ``all`` and ``default``."""
         with self.entered():
-            return tuple(sorted(entry.name for entry in Path(f"{PROC_SYS}net/{family}/conf").iterdir()))
+            fd = self._open(f"net/{family}/conf", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                return tuple(sorted(os.listdir(fd)))  # noqa: PTH208 - by descriptor
+            finally:
+                os.close(fd)
 
 
 def _write(fd: int, value: str) -> None:

@@ -208,10 +208,13 @@ def _finish(index: int, spec: Link, owner: str) -> Iterator[bytes]:
         # net/bridge/br_device.c); naming it on creation, or the value that it has, does not count.
         yield wire.set_link(index, u32(wire.IFLA_MTU, spec.mtu - 1))
         yield wire.set_link(index, u32(wire.IFLA_MTU, spec.mtu))
+    both = []
     if spec.addr_gen is not None:
-        yield wire.set_link(index, wire.ipv6_addr_gen(spec.addr_gen))
+        both.append(wire.ipv6_addr_gen(spec.addr_gen))
     if spec.port is not None:
-        yield wire.set_link(index, wire.bridge_port(_port_data(spec.port)))
+        both.append(wire.bridge_port(_port_data(spec.port)))
+    if both:
+        yield wire.set_link(index, *both)
     if spec.up is not None:
         yield wire.set_link(index, up=spec.up)
 

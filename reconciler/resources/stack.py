@@ -74,8 +74,9 @@ class StackActuator:
         unread = [path for path in paths if path not in known]
         known |= stands(namespace, unread) if unread else []
         changed: dict[str, str] = dict((entry or {}).get("along", {}))
-        for path in paths:
-            changed = along(namespace, path) | changed
+        for path, value in _wanted(op):
+            if path in paths and known[path] != value:
+                changed = along(namespace, path) | changed
         return _entry(before | {path: known[path] for path in paths}, changed)
 
     def writes(self, op: OpView, entry: Entry) -> Iterable[Write]:
