@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from reconciler.host.files import read_small
+from reconciler.host.step import Step, unhindered
 
 BUSES = Path("/sys/bus")
 _DEVICE = re.compile(r"[a-z0-9]+/[A-Za-z0-9][A-Za-z0-9:._-]*\Z")
@@ -36,15 +37,15 @@ def vf_limit(device: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def set_vf_count(device: str, number: int) -> None:
+def set_vf_count(device: str, number: int, step: Step = unhindered) -> None:
     """Drivers take a new number only when there are none. Raises OSError."""
     path = _folder(device) / "sriov_numvfs"
     now = vf_count(device)
     if now == number:
         return
     if now and number:
-        _write(path, "0")
-    _write(path, str(number))
+        _write(path, "0", step)
+    _write(path, str(number), step)
 
 
 def vf_device(device: str, index: int) -> str:
@@ -71,27 +72,28 @@ def driver(device: str) -> str:
         return ""
 
 
-def bind(device: str, name: str) -> None:
+def bind(device: str, name: str, step: Step = unhindered) -> None:
     """Bind a device to a driver ("" for none), and leave no override behind but for drivers that take only what they
     are told to (vfio-pci). Raises OSError."""
     folder = _folder(device)
     override = folder / "driver_override"
     if driver(device):
-        _write(folder / "driver" / "unbind", folder.name)
+        _write(folder / "driver" / "unbind", folder.name, step)
     if not name:
         return
-    _write(override, f"{name}\n")
+    _write(override, f"{name}\n", step)
     try:
-        _write(BUSES / device.partition("/")[0] / "drivers_probe", folder.name)
+        _write(BUSES / device.partition("/")[0] / "drivers_probe", folder.name, step)
     finally:
         if not name.startswith("vfio"):
             with suppress(OSError):
-                _write(override, "\n")
+                _write(override, "\n", step)
     if driver(device) != name:
         raise OSError(19, f"driver {name} did not take {device}")
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, step: Step) -> None:
+    step("file", str(path))
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

@@ -14,7 +14,7 @@ from reconciler.planner.seen import SeenIndex
 from reconciler.planner.select import matches, select, with_needs
 from reconciler.planner.wait import split_pending
 from reconciler.resources.link import Link, link_key
-from reconciler.resources.resource import Impact, Key, Observed, Resource
+from reconciler.resources.resource import Impact, Key, Observed, Resource, spec_fields
 
 UNWANTED = "no manifest asks for it any more"
 
@@ -25,6 +25,7 @@ class _Draft:
 
     create: dict[Key, str] = field(default_factory=dict)  # key -> reason
     update: dict[Key, str] = field(default_factory=dict)  # key -> reason; "" for what differs by itself
+    settings: dict[Key, Resource] = field(default_factory=dict)  # as wanted, with what is put back of them
     adopt: set[Key] = field(default_factory=set)
     release: set[Key] = field(default_factory=set)
     recreate: dict[Key, str] = field(default_factory=dict)  # key -> reason
@@ -95,6 +96,15 @@ def make_plan(
     )
 
 
+def _put_back(resource: Resource, seen: Observed) -> Resource:
+    """A setting's fields that nobody asks for any more, but that we changed before, are wanted as they were."""
+    names = spec_fields(type(resource))
+    were = {
+        name: was for name in names if getattr(resource, name) is None and (was := getattr(seen.was, name)) is not None
+    }
+    return replace(resource, **were) if were else resource
+
+
 def _touched(ops: Iterable[Op], items: Mapping[Key, Observed]) -> list[Resource]:
     return [items[key].resource for key in sorted({op.key for op in ops}) if key in items]
 
@@ -122,6 +132,9 @@ def _classify(
         elif key in foreign:
             _give_back(draft, key, seen, resource, owner)
         elif seen.owner == owner or (resource.setting and not seen.owner):
+            if resource.setting and seen.was is not None:
+                resource = _put_back(resource, seen)
+                draft.settings[key] = resource
             if seen.resource.differs(resource):
                 _change(draft, key, seen.resource, resource)
                 if seen.owner == owner:
@@ -251,7 +264,8 @@ def _ops(
         )
     for key, reason in draft.update.items():
         if key not in draft.create:
-            ops.append(_update(key, Action.UPDATE, items[key].resource, wanted[key], dropped, reason))
+            new = draft.settings.get(key, wanted[key])
+            ops.append(_update(key, Action.UPDATE, items[key].resource, new, dropped, reason))
     for action, keys, reason in (
         (Action.ADOPT, draft.adopt, "taken over"),
         (Action.RELEASE, draft.release, "given back"),

@@ -88,21 +88,22 @@ class SriovActuator:
                     used = in_use(host, device, index)
                     if used:
                         raise OSError(EBUSY, f"virtual function {index} of {op.key.name} is in use: {used}")
-            _set(device, now or 0, wanted)
+            _set(host, device, now or 0, wanted)
         if op.action == "delete":
             host.inventory.settings.pop(str(op.key), None)
 
 
-def _set(device: str, now: int, wanted: Sriov) -> None:
+def _set(host: Host, device: str, now: int, wanted: Sriov) -> None:
     """The mode changes first, while there are no virtual functions where that can be had: drivers differ in whether
     they take it later."""
     changes_mode = wanted.eswitch is not None and eswitch.mode(device) not in ("", wanted.eswitch)
     if changes_mode and wanted.vfs not in (None, now):
-        sysfs.set_vf_count(device, 0)
+        sysfs.set_vf_count(device, 0, host.step)
     if wanted.eswitch is not None and (changes_mode or wanted.eswitch != "legacy"):
+        host.step("netlink", f"devlink eswitch {device}")
         eswitch.set_mode(device, wanted.eswitch)
     if wanted.vfs is not None:
-        sysfs.set_vf_count(device, wanted.vfs)
+        sysfs.set_vf_count(device, wanted.vfs, host.step)
 
 
 def device_of(host: Host, pf: str) -> str:

@@ -103,14 +103,12 @@ class VfActuator:
         if raw is not None and isinstance(wanted, Vf):
             device = sysfs.vf_device(device_of(host, wanted.pf), wanted.index)
             seen = Vf(key=op.key, pf=wanted.pf, driver=sysfs.driver(device) if device else None, **_fields(raw))
-            if op.action != "delete" and name not in host.inventory.settings:
-                before = {
-                    key: value for key, value in seen.managed(wanted).data().items() if key not in ("pf", "index")
-                }
-                host.inventory.settings[name] = {"value": before, "user": wanted.user}
+            if op.action != "delete":
+                managed = seen.managed(wanted).data().items()
+                before = {key: value for key, value in managed if key not in ("pf", "index", "user")}
+                known = host.inventory.settings.get(name, {"value": {}})["value"]
+                host.inventory.settings[name] = {"value": before | known, "user": wanted.user}
                 host.inventory.save()
-            elif op.action != "delete":
-                host.inventory.settings[name]["user"] = wanted.user
             _write(host, raw.pf, seen, wanted, device)
         if op.action == "delete":
             host.inventory.settings.pop(name, None)
@@ -129,15 +127,15 @@ def _write(host: Host, pf: int, seen: Vf, wanted: Vf, device: str) -> None:
     for refusal in host.root.rtnl.send(set_vf(pf, wanted.index, values)).values():
         raise OSError(refusal.errno, refusal.text)
     if "driver" in changed and device:
-        sysfs.bind(device, wanted.driver or "")
+        sysfs.bind(device, wanted.driver or "", host.step)
     elif "mac" in values and device and not sysfs.driver(device).startswith("vfio"):
         # Some drivers (igbvf) take the address that they are given only when they begin.
         host.root.look()
         link = next((link for link in host.root.links if link.device == device), None)
         if link is not None and link.mac != values["mac"]:
             bound = sysfs.driver(device)
-            sysfs.bind(device, "")
-            sysfs.bind(device, bound)
+            sysfs.bind(device, "", host.step)
+            sysfs.bind(device, bound, host.step)
 
 
 def _look(host: Host) -> dict[tuple[int, int], RawVf]:

@@ -19,8 +19,7 @@ import pytest
 from reconciler.engine.controller import NetworkController
 from reconciler.errors import CnmError
 from reconciler.host import sysfs
-from reconciler.host.inventory import Inventory
-from reconciler.host.rtnl import Rtnl
+from reconciler.host.step import Step, unhindered
 from tests.kernel.private import answers, isolated, run
 from tests.kernel.scene import Scene
 
@@ -115,7 +114,7 @@ def survive_every_step(folder: Path) -> None:
         for step in range(1, 200):
             if prepare is not None:
                 assert _child(lambda prepare=prepare: prepare(folder)) == 0  # type: ignore[misc]
-            killed = _child(lambda act=act, step=step: _killed_at(step, lambda: act(folder)))  # type: ignore[misc]
+            killed = _child(lambda act=act, step=step: _killed_at(step, act, folder))  # type: ignore[misc]
             assert killed in (0, -signal.SIGKILL)
             assert _child(lambda: _destroy(folder)) == 0
             assert state() == before, f"killed before step {step} of {act.__name__}"
@@ -125,14 +124,14 @@ def survive_every_step(folder: Path) -> None:
                 break
 
 
-def _apply(folder: Path) -> None:
-    with NetworkController(node="here") as controller:
+def _apply(folder: Path, step: Step = unhindered) -> None:
+    with NetworkController(node="here", step=step) as controller:
         report = controller.execute(controller.plan([str(folder)]))
         assert report.ok, (report.failed, report.left)
 
 
-def _destroy(_folder: Path) -> None:
-    with NetworkController(node="here") as controller:
+def _destroy(_folder: Path, step: Step = unhindered) -> None:
+    with NetworkController(node="here", step=step) as controller:
         report = controller.execute(controller.plan_destroy())
         assert report.ok, (report.failed, report.left)
 
@@ -150,24 +149,17 @@ def _child(body: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _killed_at(step: int, body: Callable[[], None]) -> None:
-    """Die before the ``step``-th netlink request, sysfs write or save of the inventory."""
+def _killed_at(step: int, act: Callable[[Path, Step], None], folder: Path) -> None:
+    """Die before the ``step``-th thing that is done to this machine."""
     left = step
 
-    def counted(original: Any) -> Any:
-        def wrapper(*arguments: Any, **more: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments, **more)
+    def count(_sort: str, _what: str) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        return wrapper
-
-    Rtnl.send = counted(Rtnl.send)  # type: ignore[method-assign]  # in a child that ends here
-    Inventory.save = counted(Inventory.save)  # type: ignore[method-assign]
-    sysfs._write = counted(sysfs._write)
-    body()
+    act(folder, count)
 
 
 # -- a real NIC ----------------------------------------------------------------------------------------------

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.planner.diff import UNWANTED
+from reconciler.planner.diff import UNWANTED, make_plan
+from reconciler.planner.plan import Action, Observation
 from reconciler.planner.reason import difference
-from reconciler.resources.link import BridgePort, Link
+from reconciler.resources.link import BridgePort, Link, link_key
 from reconciler.resources.nft import NftChain, Rule, chain_key
 from reconciler.resources.resource import Impact, Observed, Resource
-from tests.planner.scene import bridge, lines, netns, plan, reasons, route, sandbox, seen, stages, sysctl, veth
+from reconciler.resources.vf import Vf, vf_key
+from tests.planner.scene import OWNER, bridge, lines, netns, plan, reasons, route, sandbox, seen, stages, sysctl, veth
 
 
 def test_what_is_missing_is_made_after_what_it_needs() -> None:
@@ -151,3 +153,13 @@ def test_a_pair_is_made_anew_when_its_maker_was_renamed() -> None:
     maker, other = veth("a")
     made = plan([bridge(), netns("a"), maker, other], seen([bridge(), netns("a"), replace(other, maker=None)]))
     assert stages(made) == [["- link/@a/eth0"], ["+ link/ve-a", "+ link/@a/eth0"]]
+
+
+def test_what_is_no_longer_asked_of_a_setting_is_put_back() -> None:
+    key = vf_key("nic0", 1)
+    seen = Vf(key=key, pf="nic0", index=1, vlan=100, max_rate=500, user="fast/a")
+    before = Vf(key=key, pf="nic0", index=1, vlan=0, max_rate=0)
+    wanted = Vf(key=key, pf="nic0", index=1, vlan=100, user="fast/a")
+    items = {key: Observed(seen, OWNER, before), link_key("", "nic0"): Observed(Link(key=link_key("", "nic0")))}
+    (op,) = make_plan([wanted], Observation(items), owner=OWNER).ops()
+    assert (op.action, op.reason) == (Action.UPDATE, "max_rate: 500 -> 0")
