@@ -101,6 +101,8 @@ class Link(Resource):
 
     def claims(self) -> Iterable[Claim]:
         yield Claim("ifname", self.key.netns, self.key.name)
+        if self.device is not None:
+            yield Claim("device", "", self.device)
         if self.info is not None:
             yield from self.info.claims(self.key.netns)
             if self.parent is not None:

@@ -125,13 +125,13 @@ def survive_every_step(folder: Path) -> None:
 
 
 def _apply(folder: Path, step: Step = unhindered) -> None:
-    with NetworkController(node="here", step=step) as controller:
+    with NetworkController(node="here", step=step) as controller, controller.changing():
         report = controller.execute(controller.plan([str(folder)]))
         assert report.ok, (report.failed, report.left)
 
 
 def _destroy(_folder: Path, step: Step = unhindered) -> None:
-    with NetworkController(node="here", step=step) as controller:
+    with NetworkController(node="here", step=step) as controller, controller.changing():
         report = controller.execute(controller.plan_destroy())
         assert report.ok, (report.failed, report.left)
 
