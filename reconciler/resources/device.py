@@ -15,7 +15,7 @@ from reconciler.host import sysfs
 from reconciler.netlink import link as wire
 from reconciler.netlink.mark import owner_of
 from reconciler.netlink.wire import attribute, text, u32
-from reconciler.resources.link import Link
+from reconciler.resources.link import Link, link_key
 from reconciler.resources.resource import Key, Observed
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.host.namespace import Namespace
 
 _PATIENCE = 30  # tenths of a second
+GIVEN = "given"  # what Link.device is of hardware of the host that is in a sandbox
 ASTRAY = "astray"  # what Link.device is of hardware that we hold, but that is not where it belongs
 
 
@@ -38,10 +39,13 @@ def located(host: Host, key: Key) -> tuple[Namespace, wire.RawLink] | None:
 
 
 def astray(host: Host, owner: str) -> Iterable[Observed]:
-    """Entries of the ledger whose hardware is on the host: half-way in or out, or put out by its sandbox's end."""
-    for name in host.inventory.devices:
+    """Entries of the ledger whose hardware is on the host: half-way in or out, or put out by its sandbox's end. And
+    whole NICs that are in a sandbox: the host has them, so that another sandbox can be given them in the same plan."""
+    for name, entry in host.inventory.devices.items():
         key = Key.parse(name)
         found = located(host, key)
+        if found is not None and found[0] is not host.root and entry["device"] == f"pf:{entry['name']}":
+            yield Observed(Link(key=link_key("", entry["name"]), type=None, device=GIVEN))
         if found is not None and found[0] is host.root:
             raw = found[1]
             yield Observed(Link(key=key, type=None, device=ASTRAY, up=raw.up, mtu=raw.mtu, mac=raw.mac), owner)

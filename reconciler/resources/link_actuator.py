@@ -67,7 +67,7 @@ class LinkActuator:
                 held = host.inventory.devices.get(str(key))
                 if held is not None and held["hardware"] == raw.device:
                     seen = _link(name, raw, names, outside, ends, False)
-                    yield Observed(replace(seen, type=None, device=held["device"]), owner)
+                    yield Observed(replace(seen, type=None, device=held["device"]), scope.owner)
                     continue
                 yield Observed(_link(name, raw, names, outside, ends, bool(owner) or wanted is not None), owner)
 
