@@ -38,6 +38,12 @@ class IpvlanOptions(RiderOptions):
     def shared(self) -> dict[str, Any]:
         return {"mode": self.mode, "flag": self.flag}
 
+    def apart(self) -> str:
+        return "flag private" if self.flag == "private" else ""
+
+    def leases(self) -> bool:
+        return super().leases() and self.mode == "l2"
+
     def gateway(self, version: int) -> Gateway:
         return "written" if self.mode == "l2" else "device"
 
@@ -54,7 +60,8 @@ class IpvlanDriver(Rider):
     info: ClassVar[type[Ipvlan]] = Ipvlan
 
     def link_info(self, network: NetworkView, endpoint: EndpointView | None) -> LinkInfo:
-        return self.info(mode=network.options.mode, flag=network.options.flag)
+        kind = self.info if endpoint is not None else Ipvlan  # the host itself needs no character device
+        return kind(mode=network.options.mode, flag=network.options.flag)
 
     def mac(self, network: NetworkView, endpoint: EndpointView) -> str | None:
         return None

@@ -48,6 +48,9 @@ class MacvlanOptions(RiderOptions):
     def shared(self) -> dict[str, Any]:
         return {"broadcastCutoff": self.broadcast_cutoff}
 
+    def apart(self) -> str:
+        return f"mode {self.mode}" if self.mode not in ("bridge", "vepa") else ""
+
     def exclusive(self) -> str:
         return "mode passthru" if self.mode == "passthru" else ""
 
@@ -74,7 +77,8 @@ class MacvlanDriver(Rider):
         sources = None
         if options.mode == "source" and endpoint is not None:
             sources = tuple(sorted(set(endpoint.options.sources)))
-        return self.info(
+        kind = self.info if endpoint is not None else Macvlan  # the host itself needs no character device
+        return kind(
             mode=options.mode,
             flags=tuple(flags),
             sources=sources,

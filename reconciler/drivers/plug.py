@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.errors import Origin
 from reconciler.resources.address import Address, address_key
+from reconciler.resources.process import Process, process_key
 from reconciler.resources.resource import Resource
 from reconciler.resources.route import Route, route_key
 from reconciler.resources.sysctl import Sysctl, sysctl_key
@@ -18,7 +19,12 @@ def render_plug(endpoint: EndpointView, origin: Origin, *, ipv6: bool) -> Iterab
     netns, dev = endpoint.sandbox.netns, endpoint.interface
     for address in (*endpoint.addresses, *endpoint.link_local):
         yield plug_address(netns, dev, str(address), origin)
-    if not ipv6:
+    if 4 in endpoint.leased:
+        yield _dhcp(endpoint, origin)
+    if 6 in endpoint.leased:
+        for item in ("accept_ra", "autoconf", "accept_ra_defrtr", "accept_ra_pinfo"):
+            yield _sysctl(netns, dev, f"net/ipv6/conf/{dev}/{item}", "1", origin)
+    elif not ipv6:
         yield _sysctl(netns, dev, f"net/ipv6/conf/{dev}/disable_ipv6", "1", origin)
     for name, value in sorted(endpoint.sysctls.items()):
         family, _, item = name.partition("/")
@@ -37,6 +43,19 @@ def render_plug(endpoint: EndpointView, origin: Origin, *, ipv6: bool) -> Iterab
             dev=dev,
             via=str(route.via) if route.via is not None else None,
         )
+
+
+def _dhcp(endpoint: EndpointView, origin: Origin) -> Process:
+    """Its own client, which lives as long as the endpoint and gives the lease back at its end. The endpoint's name is
+    its identity (RFC 4361 wants one that outlives the hardware's address)."""
+    netns, dev = endpoint.sandbox.netns, endpoint.interface
+    return Process(
+        key=process_key(f"dhcp.{netns}.{dev}", netns),
+        origin=origin,
+        program="dhcp",
+        arguments=(dev, endpoint.sandbox.name, f"{endpoint.network}/{endpoint.name}"),
+        dev=dev,
+    )
 
 
 def plug_address(netns: str, dev: str, address: str, origin: Origin) -> Address:

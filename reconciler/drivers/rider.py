@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from reconciler.drivers.parent import MAX_VLAN, Parent, VlanProtocol, host_link, parent_of
 from reconciler.drivers.plug import render_plug
+from reconciler.drivers.shim import Shim, check_shim, render_shim
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.types import InterfaceName
 from reconciler.resources.link import Link, link_key
@@ -38,6 +40,11 @@ class RiderOptions(NetworkOptions):
         description="Protocol of the outermost tag of a sub-interface that is made; tags inside it are 802.1Q.",
     )
 
+    shim: Shim | None = Field(
+        default=None,
+        description="An interface of ours on the host beside the endpoints: without it the host cannot reach those that "
+        "ride on its own interface, nor they the host.",
+    )
     family: ClassVar[str] = ""  # those of one family can share a parent
 
     def shared(self) -> dict[str, Any]:
@@ -59,6 +66,16 @@ class RiderOptions(NetworkOptions):
         """The parent's."""
         found = host_link(facts, self.on("", facts).base)
         return found.mtu if found is not None else DEFAULT_MTU
+
+    def apart(self) -> str:
+        """Not empty: the option by which endpoints on one parent do not reach each other, nor a shim."""
+        return ""
+
+    def reserved(self) -> Iterable[IPv4Address | IPv6Address]:
+        return self.shim.addresses if self.shim is not None else ()
+
+    def leases(self) -> bool:
+        return self.parent is not None
 
     def shares(self) -> frozenset[str]:
         on = self.on("", NodeFacts())
@@ -107,6 +124,14 @@ class Rider:
                 f"network {network.name}: driver {self.name} has no filter on the host that could let others in",
                 "leave allowFrom out",
             )
+        if network.options.shim is not None:
+            yield from check_shim(network, network.options.shim)
+            if network.options.apart():
+                yield Problem(
+                    network.at("spec", "options", "shim"),
+                    f"network {network.name}: with {network.options.apart()} a shim reaches nobody",
+                    "leave shim out, or choose another mode",
+                )
         if network.local:
             found = host_link(topology.facts, on.base)
             yield from _base(network, on, found)
@@ -119,6 +144,8 @@ class Rider:
         origin = replace(network.origin, driver=self.name)
         on: Parent = network.options.on(network.name, node)
         yield from on.render(node, origin)
+        if network.options.shim is not None:
+            yield from render_shim(network, network.options.shim, on, self.link_info(network, None), self.name)
         for endpoint in network.local:
             yield from self.endpoint(network, endpoint, on)
 

@@ -32,13 +32,15 @@ class Running(NamedTuple):
     netns: str
     program: str
     arguments: tuple[str, ...]
+    dev: str = ""  # the interface that it works on
 
 
 def find(runtime: Path, mark: str, name: str, *, search: bool) -> Running | None:
     """The process of this name; None when it does not run. ``search``: also where its file is lost."""
     try:
         note = json.loads(read_small(str(runtime / f"{name}.pid")) or "{}")
-        found = Running(int(note["pid"]), str(note["netns"]), str(note["program"]), tuple(map(str, note["arguments"])))
+        arguments = tuple(map(str, note["arguments"]))
+        found = Running(int(note["pid"]), str(note["netns"]), str(note["program"]), arguments, str(note.get("dev", "")))
     except (ValueError, KeyError, TypeError):
         return _search(f"{mark}/{name}") if search else None
     return found if _marked(found.pid, f"{mark}/{name}") else None
@@ -50,7 +52,8 @@ def _search(mark: str) -> Running | None:
             said = dict(_environment(int(entry.name)))
             with suppress(ValueError):
                 arguments = tuple(map(str, json.loads(said[f"{_MARK}_ARGUMENTS"])))
-                return Running(int(entry.name), said[f"{_MARK}_NETNS"], said[f"{_MARK}_PROGRAM"], arguments)
+                netns, program = said[f"{_MARK}_NETNS"], said[f"{_MARK}_PROGRAM"]
+                return Running(int(entry.name), netns, program, arguments, said.get(f"{_MARK}_DEV", ""))
     return None
 
 
@@ -63,7 +66,9 @@ def _marked(pid: int, mark: str) -> bool:
     return (_MARK, mark) in _environment(pid)
 
 
-def start(runtime: Path, mark: str, name: str, netns: str, program: str, arguments: Sequence[str]) -> None:
+def start(
+    runtime: Path, mark: str, name: str, netns: str, program: str, arguments: Sequence[str], dev: str = ""
+) -> None:
     """Start it in the network namespace of the calling thread, which is that of ``netns``, and wait until it serves.
     Raises OSError with its last words when it does not."""
     known = PROGRAMS[program]
@@ -75,6 +80,7 @@ def start(runtime: Path, mark: str, name: str, netns: str, program: str, argumen
         f"{_MARK}_NETNS": netns,
         f"{_MARK}_PROGRAM": program,
         f"{_MARK}_ARGUMENTS": json.dumps(list(arguments)),
+        f"{_MARK}_DEV": dev,
     }
     log = runtime / f"{name}.log"
     with _notifications(runtime / f"{name}.notify") as heard, log.open("w") as words:
@@ -88,7 +94,8 @@ def start(runtime: Path, mark: str, name: str, netns: str, program: str, argumen
             env=environment,
             start_new_session=True,
         )
-        note: dict[str, Any] = {"pid": process.pid, "netns": netns, "program": program, "arguments": list(arguments)}
+        note: dict[str, Any] = {"pid": process.pid, "netns": netns, "program": program, "dev": dev}
+        note["arguments"] = list(arguments)
         (runtime / f"{name}.pid").write_text(json.dumps(note))
         ready = _wait(process.pid, heard, _START if known.notifies else _MOMENT) == known.notifies
     if not ready or process.poll() is not None:
@@ -147,7 +154,7 @@ def end(runtime: Path, mark: str, name: str) -> None:
                 os.close(pidfd)
             with suppress(ChildProcessError):
                 os.waitpid(running.pid, os.WNOHANG)
-    for suffix in ("pid", "log", "socket"):
+    for suffix in ("pid", "log", "socket", "lease"):
         (runtime / f"{name}.{suffix}").unlink(missing_ok=True)
     with suppress(OSError):
         runtime.rmdir()

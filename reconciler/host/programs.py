@@ -18,5 +18,6 @@ class Program:
 
 
 PROGRAMS: Mapping[str, Program] = {
+    "dhcp": Program((sys.executable, "-P", "-m", "reconciler.dhcp")),
     "attendant": Program((sys.executable, "-P", "-m", "reconciler.attendant"), notifies=True),
 }

@@ -303,6 +303,8 @@ def _deletions(
 
 def _deletion_rank(resource: Resource) -> tuple[int, Key]:
     key = resource.key
+    if resource.lingers:
+        return -1, key
     if key.kind == "link":
         return (0 if not key.netns else 1), key
     if key.kind == "netns":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.host import process
 from reconciler.resources.actuator import OpView, Outcome, Scope
+from reconciler.resources.link import link_key
 from reconciler.resources.netns import netns_key
 from reconciler.resources.resource import Key, Need, Observed, Resource
 
@@ -24,10 +25,13 @@ def process_key(name: str, netns: str = "") -> Key:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process(Resource):
     """``program`` is one of ``reconciler.host.programs``; ``arguments`` follow the runtime folder. ``after`` are what must
-    stand before it is started (files, links). It is marked by its environment; when it ended, it is missing, and the
+    stand before it is started (files, links). ``dev`` is the interface of its namespace that it works on: when that is made
+    anew, so is the process. It is marked by its environment; when it ended, it is missing, and the
     next plan (``cnm watch`` at once) starts it again."""
 
     kind: ClassVar[str] = "process"
+    lingers: ClassVar[bool] = True
+    follows: ClassVar[tuple[str, ...]] = ("sysctl",)
     batch: ClassVar[str] = "process"
     marked: ClassVar[str] = "itself"
     fixed: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -37,12 +41,19 @@ class Process(Resource):
     program: str
     arguments: tuple[str, ...] = ()
     after: tuple[Key, ...] | None = None
+    dev: str | None = None
 
     def needs(self) -> Iterable[Need]:
         if self.key.netns:
             yield Need((netns_key(self.key.netns),))
         for key in self.after or ():
             yield Need((key,))
+        if self.dev is not None:
+            yield Need((link_key(self.key.netns, self.dev),))
+
+    def hangs_on(self) -> Iterable[Key]:
+        if self.dev is not None:
+            yield link_key(self.key.netns, self.dev)
 
 
 class ProcessActuator:
@@ -57,10 +68,17 @@ class ProcessActuator:
             if running is None:
                 continue
             key = known.get(name) or process_key(name, running.netns)
-            after = wanted_after(scope.wanted.get(key))
-            yield Observed(
-                Process(key=key, program=running.program, arguments=running.arguments, after=after), scope.owner
+            asked = scope.wanted.get(key)
+            if asked is not None and running.dev and not _stands(host, key.netns, running.dev):
+                continue  # it works on an interface that is gone
+            spec = Process(
+                key=key,
+                program=running.program,
+                arguments=running.arguments,
+                after=wanted_after(asked),
+                dev=running.dev or None,
             )
+            yield Observed(spec, scope.owner)
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
         for op in ops:
@@ -83,12 +101,17 @@ class ProcessActuator:
         spec = op.after
         assert isinstance(spec, Process)
         running = process.find(host.runtime, host.mark, name, search=True)
-        if running is not None and (running.program, running.arguments) == (spec.program, spec.arguments):
+        same = running is not None and (running.program, running.arguments) == (spec.program, spec.arguments)
+        if same and spec.dev is None:
             return
         if running is not None:
             process.end(host.runtime, host.mark, name)
         with host.netns(op.key.netns).entered():
-            process.start(host.runtime, host.mark, name, op.key.netns, spec.program, spec.arguments)
+            process.start(host.runtime, host.mark, name, op.key.netns, spec.program, spec.arguments, spec.dev or "")
+
+
+def _stands(host: Host, netns: str, dev: str) -> bool:
+    return netns in host.open_namespaces() and dev in host.netns(netns).index
 
 
 def wanted_after(wanted: Resource | None) -> tuple[Key, ...] | None:

@@ -100,6 +100,7 @@ class Resource:
     kind: ClassVar[str] = ""
     batch: ClassVar[str] = ""  # ops of one batch name go down together, through one actuator
     transaction: ClassVar[bool] = False  # all ops of the batch in a plan are one atomic step
+    lingers: ClassVar[bool] = False  # it does not go by itself with what it hangs on, but is of no use without
     setting: ClassVar[bool] = False  # a value on something that always stands (sysctl): set and put back, never made
     follows: ClassVar[tuple[str, ...]] = ()  # kinds that go first where they share this one's group()
     final: ClassVar[bool] = False  # its deletion cannot be undone: it is done last of all, when all else holds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.errors import Origin
 from reconciler.manifest.document import Document
@@ -77,6 +77,7 @@ class _Plug:
     sandbox: SandboxView
     addresses: list[Address] = field(default_factory=list)
     interface: str = ""
+    leased: set[int] = field(default_factory=set)  # IP versions whose addresses others give at run time
 
     @property
     def name(self) -> str:
@@ -119,8 +120,10 @@ def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: P
     """Addresses that the manifests name come first: nothing automatic may take them."""
     holders: dict[tuple[str, int, int], str] = {}
     for plug in plugs:
-        asked = _spec(plug.document).addresses
-        for number, address in enumerate(asked if isinstance(asked, list) else ()):
+        for number, address in enumerate(_asked(plug)):
+            if isinstance(address, str):
+                _by_others(plug, number, address, problems)
+                continue
             at = plug.document.at("spec", "addresses", number)
             pool = pool_of(pools[plug.network.name], address)
             if pool is None:
@@ -141,8 +144,33 @@ def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: P
             elif address in plug.addresses:
                 problems.add(at, f"{address} is written twice", "leave one of them out")
             else:
-                name = next(name for name, kept in pool.subnet.auxiliary.items() if kept == address)
-                problems.add(at, f"{address} is kept for {name} (auxiliary)", "choose another address")
+                name = next((name for name, kept in pool.subnet.auxiliary.items() if kept == address), None)
+                kept_for = f"{name} (auxiliary)" if name is not None else f"the host, by options of {plug.network.name}"
+                problems.add(at, f"{address} is kept for {kept_for}", "choose another address")
+
+
+_LEASES = {"dhcp": 4, "slaac": 6}
+
+
+def _asked(plug: _Plug) -> list[Address | Literal["dhcp", "slaac"]]:
+    asked = _spec(plug.document).addresses
+    if isinstance(asked, list):
+        return list(asked)
+    return [] if asked == "auto" else [asked]
+
+
+def _by_others(plug: _Plug, number: int, word: str, problems: Problems) -> None:
+    """An address that a DHCP server gives, or that follows from a router's advertisements."""
+    version = _LEASES[word]
+    if version in plug.leased:
+        problems.add(plug.document.at("spec", "addresses", number), f"{word} is written twice", "leave one out")
+    if not plug.network.options.leases():
+        problems.add(
+            plug.document.at("spec", "addresses", number),
+            f"endpoint {plug.document.name}: nobody on network {plug.network.name} (driver {plug.network.driver}) could answer {word}",
+            "write an address, or auto",
+        )
+    plug.leased.add(version)
 
 
 def _automatic(
@@ -156,7 +184,7 @@ def _automatic(
         have = {address.version for address in plug.addresses}
         for version in (4, 6):
             mine = _within_reach(plug, pools, version, automatic)
-            if version in have or not mine:
+            if version in have or not mine or version in plug.leased:
                 continue
             automatic.setdefault(plug.name, [])
             for text in lock.addresses.get(plug.name, ()):
@@ -282,7 +310,7 @@ def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> En
         )
     if network.ipv6 and mtu < 1280:
         problems.add(document.at("spec", "mtu"), f"MTU {mtu} is too small for IPv6", "write at least 1280 (RFC 8200)")
-    if spec.link_local and not network.ipv6:
+    if spec.link_local and not network.ipv6 and 6 not in plug.leased:
         at = document.at("spec", "linkLocal")
         problems.add(at, f"network {network.name} has no IPv6", "give it an IPv6 subnet, or leave linkLocal out")
     for number, address in enumerate(spec.link_local):
@@ -301,9 +329,10 @@ def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> En
         mac=mac,
         mtu=mtu,
         addresses=tuple(_with_prefix(address, network) for address in plug.addresses),
-        link_local=(link_local or (link_local_of(mac),)) if network.ipv6 else (),
+        link_local=(link_local or (link_local_of(mac),)) if network.ipv6 or 6 in plug.leased else (),
         gateway4=v4 if isinstance(v4, IPv4Address) else None,
         gateway6=v6 if isinstance(v6, IPv6Address) else None,
+        leased=tuple(sorted(plug.leased)),
         on_device=tuple(version for version, hop in mine.items() if hop is None),
         routes=_routes(plug, problems),
         sysctls=_sysctls(document, problems),

@@ -27,6 +27,10 @@ class NetworkOptions(Model):
         """Addresses that the driver itself takes: no endpoint gets one of them."""
         return ()
 
+    def leases(self) -> bool:
+        """Whether endpoints can have addresses by DHCP and from router advertisements: somebody else is on the segment."""
+        return False
+
     def shares(self) -> frozenset[str]:
         """Interfaces of the host that are on this network as well: that they have routes to its subnets is no clash."""
         return frozenset()

@@ -93,6 +93,7 @@ class EndpointView:
     options: Any = None  # the validated EndpointOptions of its network's driver
     guard: bool = True  # its host-side port lets only its own addresses pass as source
     ether_types: tuple[int, ...] = ()  # what the guard lets pass beside IPv4, IPv6 and ARP
+    leased: tuple[int, ...] = ()  # IP versions whose addresses others give: 4 by DHCP, 6 by router advertisements
     on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
     document: Document | None = field(default=None, compare=False, repr=False)
 

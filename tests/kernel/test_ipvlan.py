@@ -166,3 +166,28 @@ def test_what_cannot_share_a_parent_is_refused_when_planning(tmp_path: Path) -> 
         l3 = on("lan", "ipvlan", "{parent: uplink, mode: l3}", "a").replace("0/24,", f"0/24, gateway: {LAN4},")
         refused(scene, l3, "in mode l3 there is no gateway")
         scene.apply(on("lan", "ipvlan", "{parent: two, mode: l3}", "a", number=5))  # as what is there: they share
+
+
+@every
+@isolated
+def test_a_shim_lets_the_host_reach_its_endpoints(driver: str, tmp_path: Path) -> None:
+    """Both ways and both families; the rest of the segment stays where it was."""
+    add_lan()
+    before = everything()
+    with Scene(tmp_path) as scene:
+        plain = on("lan", driver, "{parent: uplink}", "a", "b")
+        scene.apply(plain)
+        assert silent("", "10.1.0.11", "fd01::11")
+        scene.apply(plain.replace("{parent: uplink}", '{parent: uplink, shim: {addresses: [10.1.0.9, "fd01::9"]}}'))
+        assert reach("", "10.1.0.11", "fd01::11", B4, B6, LAN4, LAN6)
+        assert reach("a", "10.1.0.9", "fd01::9", B4, LAN4)
+        assert reach("lan", "10.1.0.11", "fd01::11")
+        for options, words in (
+            ("{parent: uplink, shim: {addresses: [10.1.0.9]}}", "no IPv6 address"),
+            ('{parent: uplink, shim: {addresses: [10.9.0.9, "fd01::9"]}}', "in none of its subnets"),
+            ('{parent: uplink, shim: {addresses: [10.1.0.9, "fd01::9"]}, flag: private}', "a shim reaches nobody"),
+            ('{parent: uplink, shim: {addresses: [10.1.0.11, "fd01::9"]}}', "10.1.0.11"),
+        ):
+            refused(scene, plain.replace("{parent: uplink}", options), words)
+        scene.destroy()
+    assert [line for line in difference(before, everything()) if ": neighbour/" not in line] == []

@@ -29,11 +29,14 @@ class EndpointSpec(Model):
         default=None,
         description="Interface name inside the sandbox. Default: eth0, eth1, ... in order of endpoint names.",
     )
-    addresses: Literal["auto"] | list[IPAddress] = Field(
+    addresses: Literal["auto", "dhcp", "slaac"] | list[IPAddress | Literal["dhcp", "slaac"]] = Field(
         default="auto",
         description=(
             "Static addresses, one or more; auto (default): one of each family that the network has, "
-            "kept in the lock file. A family without a static address gets an automatic one."
+            "kept in the lock file. A family without a static address gets an automatic one. dhcp: the IPv4 address, "
+            "routes and name servers come from the segment's DHCP server, by a client of the endpoint's own that gives "
+            "the lease back at its end; slaac: the IPv6 addresses and the default route follow from router "
+            "advertisements. Both as well in the list."
         ),
     )
     link_local: list[IPAddress] = Field(

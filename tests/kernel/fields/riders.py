@@ -28,7 +28,11 @@ def option(driver: str, name: str, value: Any, outcome: str, *more: str, **optio
 
 
 def common(driver: str) -> dict[str, Case]:
+    shim = {"addresses": ["10.3.0.9", "fd03::9"]}
     return {
+        f"{driver}.shim": option(driver, "shim", shim, EXCHANGE),
+        f"{driver}.shim.interface": option(driver, "shim.interface", "office", EXCHANGE, shim=shim),
+        f"{driver}.shim.addresses": option(driver, "shim.addresses", ["10.3.0.8", "fd03::9"], EXCHANGE, shim=shim),
         f"{driver}.parent": option(driver, "parent", "far", ANEW),
         f"{driver}.vlan": option(driver, "vlan", 10, ANEW, "link:vlan"),
         f"{driver}.vlanProtocol": option(driver, "vlanProtocol", "802.1ad", ANEW, "link:vlan", parent="uplink.10"),
