@@ -24,8 +24,11 @@ from reconciler.topology.view import NodeFacts
 _ROUNDS = 3  # what fails because something was in the way for a moment gets another chance
 
 
-def roll_back(host: Host, before: Before) -> Rollback:
-    """Return the host to what it was. Never raises: what could not be undone is in the answer."""
+def roll_back(host: Host, before: Before, making: frozenset[Key] = frozenset()) -> Rollback:
+    """Return the host to what it was. Never raises: what could not be undone is in the answer.
+
+    ``making`` are the keys that the run was about to make: cut off between making a thing and marking it, it left
+    one without a mark."""
     clock = perf_counter()
     done: list[Op] = []
     failed: list[str] = []
@@ -33,7 +36,9 @@ def roll_back(host: Host, before: Before) -> Rollback:
     for _ in range(_ROUNDS):
         failed = []
         try:
+            host.making = making
             now = _look(host, before)
+            host.making = frozenset()
             plan = plan_back(before, now)
             if not plan.empty:
                 run = Execution(host, plan, tolerant=True)
@@ -41,6 +46,7 @@ def roll_back(host: Host, before: Before) -> Rollback:
                 run.finish()
                 done += run.done
                 failed = [*map(str, run.failed), *run.troubles]
+            if making or not plan.empty:
                 now = _look(host, before)
             left = remaining(before, now)
         except (CnmError, OSError, MemoryError) as error:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from errno import EEXIST
 from time import perf_counter
 from typing import Any
 
@@ -14,11 +15,11 @@ from reconciler.engine.execute import Execution, Progress, never
 from reconciler.engine.observe import observe, remember_sources
 from reconciler.engine.result import Planned, Recovery, Report, Rollback
 from reconciler.engine.rollback import roll_back
-from reconciler.errors import ActuationError, CnmError, StateError
+from reconciler.errors import CnmError, StateError
 from reconciler.host.host import Host
 from reconciler.host.journal import Journal, forget, read_journal
 from reconciler.planner.diff import make_plan
-from reconciler.planner.plan import Batch, Observation
+from reconciler.planner.plan import Action, Batch, Observation
 from reconciler.planner.seen import SeenIndex
 from reconciler.resources.resource import Key
 from reconciler.topology.view import NodeFacts
@@ -52,6 +53,8 @@ class Transaction:
         first = {"record": "begin", **about, **to_record(self._before)}
         self._journal = Journal.begin(host.state_dir, host.identity, first, host.step)
         self._run = Execution(host, planned.plan, progress, announce=self._announce, stop=stop, carry_on=carry_on)
+        self._making: set[Key] = set()
+        self._committed = False
         self.left: tuple[str, ...] = ()
         self.reason = ""
         self.rollback: Rollback | None = None
@@ -59,6 +62,7 @@ class Transaction:
 
     def _announce(self, batch: Batch) -> None:
         self._journal.record({"record": "batch", "ops": [op.id for op in batch.ops]})
+        self._making.update(op.key for op in batch.ops if op.action is Action.CREATE)
 
     def run(self) -> bool:
         """Do all that can be undone, and look whether it holds. Never raises: a surprise is a failure."""
@@ -92,27 +96,34 @@ class Transaction:
     def commit(self) -> None:
         """What holds, stays. Only now goes what could not be brought back. A commit that cannot be noted is
         undone instead."""
-        if self._run.final:
-            clock = perf_counter()
-            try:
-                self._journal.record({"record": "commit"})
-            except OSError as error:
-                self.undo(f"the commit could not be noted: {error.strerror or error}")
-                return
-            self._run.finish()
-            self.seconds["finish"] = perf_counter() - clock
         try:
-            self._journal.end()
-        except OSError as error:  # whoever finds it would undo what was done
-            words = f"{error.strerror or error}; remove it: cnm recover --forget"
-            self._run.failed.append(
-                ActuationError(f"the journal {self._journal.path}", "remove", error.errno or 5, words)
-            )
+            if self._run.final:
+                clock = perf_counter()
+                self._journal.record({"record": "commit"})
+                self._committed = True
+                self._run.finish()
+                self.seconds["finish"] = perf_counter() - clock
+                if self._run.whole:
+                    with suppress(OSError):  # whoever finds it knows that all is done
+                        self._journal.end()
+                elif any(op in self._run.final for op in self._run.done):
+                    self._journal.close()  # there is no way back: the next run goes on from here
+                else:
+                    self.undo()
+            else:
+                self._journal.end()
+        except OSError as error:  # whoever finds the journal would undo the run: so we do
+            self.undo(f"{self._journal.path}: {error.strerror or error}")
 
     def undo(self, reason: str = "") -> None:
         """Return the host to what it was."""
         self.reason = self.reason or reason
-        self.rollback = roll_back(self._host, self._before)
+        if self._committed:
+            with suppress(OSError):
+                self._journal.record({"record": "undo"})
+        taken = {failure.key for failure in self._run.failed if failure.errno == EEXIST}
+        making = frozenset(key for key in self._making if str(key) not in taken)
+        self.rollback = roll_back(self._host, self._before, making)
         self.seconds["rollback"] = self.rollback.seconds
         self._tidy_after()
         with suppress(OSError):  # going back twice does no harm
@@ -200,8 +211,11 @@ def recover(host: Host) -> Recovery | None:
     then = from_record(first)
     if then.owner != host.owner:
         raise StateError(f"{path}: a run of owner {then.owner} was interrupted here; say --owner {then.owner}")
-    committed = any(record.get("record") == "commit" for record in records)
-    rollback = _finish(host, then.final) if committed else roll_back(host, then)
+    ends = [record["record"] for record in records if record.get("record") in ("commit", "undo")]
+    committed = ends[-1:] == ["commit"]
+    made = [op.partition(":") for record in records if record.get("record") == "batch" for op in record["ops"]]
+    making = frozenset(Key.parse(key) for action, _, key in made if action == Action.CREATE)
+    rollback = _finish(host, then.final) if committed else roll_back(host, then, making)
     with suppress(CnmError, OSError):  # what is remembered of things that are gone does no harm
         tidy(host, observe(host, (), NodeFacts()))
     forget(path)

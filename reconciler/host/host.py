@@ -20,6 +20,7 @@ from reconciler.host.namespace import Namespace
 from reconciler.host.nft import Nft
 from reconciler.host.procfs import Procfs
 from reconciler.host.step import Step, unhindered
+from reconciler.resources.resource import Key
 
 NETNS_FOLDER = Path("/run/netns")  # where iproute2 looks
 STATE_FOLDER = Path("/run/cnm")
@@ -43,6 +44,7 @@ class Host:
         self.identity = host_identity()
         self.inventory = Inventory.load(self.state_dir, owner, self.identity, step)
         self.next_group = 0
+        self.making: frozenset[Key] = frozenset()  # what an interrupted run was about to make: it may lack its mark
         _raise_file_limit()
 
     @property

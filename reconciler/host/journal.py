@@ -49,21 +49,24 @@ class Journal:
             journal.record({"format_version": FORMAT_VERSION, **first})
             _sync_folder(folder)
         except OSError as error:
-            journal.end()
+            journal.close()
+            forget(path)
             raise StateError(f"{path}: {error.strerror}; without a journal nothing is changed") from None
-        except BaseException:
-            journal.end()
-            raise
         return journal
 
     def record(self, record: Record) -> None:
         """Append one. Raises OSError: then the step that it announces must not be done."""
         self._step("journal", str(record.get("record", "")))
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
-        view = memoryview(line)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        os.fsync(self._fd)
+        size = os.fstat(self._fd).st_size
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._fd, view) :]
+            os.fsync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, size)  # half a record would spoil the next one
+            raise
 
     def close(self) -> None:
         """Stop writing, and leave the file for whoever finishes or undoes the run."""

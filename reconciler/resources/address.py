@@ -86,8 +86,8 @@ class Address(Resource):
         for other in others:
             kind, name = other.key.kind, other.key.name
             if kind == "route" and ":" not in name:
-                via = getattr(other, "via", None)
-                through = primary and via is not None and ip_address(via) in mine.network
+                via = getattr(other, "via", None) or ""
+                through = primary and via != "" and ip_address(via) in mine.network
                 if through or not kept or getattr(other, "src", None) == str(mine.ip):
                     yield other.key
             elif kind == "neighbour" and primary and ip_address(name.partition("/")[2]) in mine.network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from reconciler.resources.linkinfo.info import LinkInfo
@@ -119,7 +119,9 @@ class Link(Resource):
 
     def restorable(self) -> Self | None:
         """A veth whose other end was not to be seen cannot be made again."""
-        return None if self.peer is not None and self.peer.netns == "?" else self
+        if self.peer is not None and self.peer.netns == "?":
+            return None
+        return self if self.info is None else replace(self, info=self.info.restorable())
 
     def group(self) -> Key | None:
         return self.key

@@ -61,6 +61,8 @@ class LinkActuator:
                     # Killed before it was marked, or the mark was taken off in there: it is ours if its host's end is.
                     other = ends.other(name, raw)
                     owner = host.root.owners.get(raw.link, "") if other is not None and not other[0] else ""
+                if not owner and key in host.making:
+                    owner = scope.owner
                 if owner:
                     namespace.owners[raw.ifindex] = owner
                 wanted = scope.wanted.get(key)

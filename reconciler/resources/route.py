@@ -38,7 +38,7 @@ def route_key(netns: str, to: str, metric: int = 0, table: int = MAIN_TABLE) -> 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Resource):
     """A route. ``type`` is ``unicast``, ``blackhole``, ``unreachable`` or ``prohibit``; ``dev`` and ``via`` as in
-    ip-route(8). ``protocol`` (RTPROT_*) is only observed, on what is not ours: it is put back with it."""
+    ip-route(8), "" for none. ``protocol`` (RTPROT_*) is only observed, on what is not ours: it is put back with it."""
 
     kind: ClassVar[str] = "route"
     batch: ClassVar[str] = "route"
@@ -99,8 +99,8 @@ class RouteActuator:
                 table=raw.table,
                 type=wire.TYPES[raw.type],
                 dev=names.get(raw.ifindex) if unicast else None,
-                via=raw.via or None,
-                src=raw.src or None,
+                via=raw.via,
+                src=raw.src,
                 onlink=raw.onlink,
                 protocol=raw.protocol if raw.protocol != PROTOCOL else None,
             )
@@ -123,7 +123,7 @@ class RouteActuator:
                     continue
             if op.action == "delete":
                 request = wire.delete_route(
-                    spec.to, index, PROTOCOL, via=spec.via, metric=spec.metric, table=spec.table, kind=spec.type
+                    spec.to, index, PROTOCOL, via=spec.via or None, metric=spec.metric, table=spec.table, kind=spec.type
                 )
                 requests.add(netns, op.id, request, forgive=(ESRCH, ENODEV, ENOENT))
                 continue
@@ -131,8 +131,8 @@ class RouteActuator:
                 spec.to,
                 index,
                 spec.protocol or wire.RTPROT_BOOT if op.unmarked else PROTOCOL,
-                via=spec.via,
-                src=spec.src,
+                via=spec.via or None,
+                src=spec.src or None,
                 metric=spec.metric,
                 table=spec.table,
                 kind=spec.type,

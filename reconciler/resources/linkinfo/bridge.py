@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from reconciler.netlink.table import FLAG8, FLAG32, U16, U32, Attribute, Table
 from reconciler.resources.linkinfo.info import LinkInfo
@@ -41,6 +41,10 @@ class Bridge(LinkInfo):
     vlan_filtering: bool | None = None
     nf_call_iptables: bool | None = None
     nf_call_ip6tables: bool | None = None
+
+    def restorable(self) -> Self:
+        """A kernel without VLAN filtering refuses even to hear that it is off; off is what a new bridge is."""
+        return replace(self, vlan_filtering=self.vlan_filtering or None)
 
 
 INFO = Bridge

@@ -33,6 +33,10 @@ class LinkInfo:
                 return f"{name}: {reason}"
         return ""
 
+    def restorable(self) -> Self:
+        """These fields, as seen, to make the interface again with."""
+        return self
+
     def claims(self, netns: str) -> Iterable[Claim]:
         """What there can be only one of in a namespace: a VNI on a port."""
         return ()
