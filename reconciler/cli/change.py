@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reconciler.engine.controller import NetworkController
+    from reconciler.engine.guard import Guards
     from reconciler.engine.result import Planned, Recovery, Report
     from reconciler.planner.plan import Plan
 
@@ -25,6 +26,16 @@ DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Show the pl
 NoRollback = Annotated[
     bool,
     typer.Option("--no-rollback", metavar="", help="When something fails, leave what was done (exit status 4)."),
+]
+Force = Annotated[
+    bool, typer.Option("--force", metavar="", help="Apply although the way to you, or to --keep-reachable, is touched.")
+]
+KeepReachable = Annotated[
+    list[str] | None,
+    typer.Option("--keep-reachable", metavar="ADDRESS", help="Refuse what touches the way to this address."),
+]
+AllowMassDelete = Annotated[
+    bool, typer.Option("--allow-mass-delete", metavar="", help="Even if most of our objects would go.")
 ]
 Output = Annotated[
     Path | None,
@@ -116,6 +127,9 @@ def apply(
     adopt: o.Adopt = False,
     allow_empty: o.AllowEmpty = False,
     locked: o.Locked = False,
+    force: Force = False,
+    keep_reachable: KeepReachable = None,
+    allow_mass_delete: AllowMassDelete = False,
     no_rollback: NoRollback = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -132,7 +146,8 @@ def apply(
     from reconciler.errors import UsageError
 
     names = list(o.sources(manifests))
-    how = How(yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
+    guards = _guards(force, keep_reachable, allow_mass_delete)
+    how = How(guards, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         recover_first(controller, how)
         saved = _saved_plan(names)
@@ -156,6 +171,8 @@ def destroy(
         list[str] | None, typer.Option("--target", metavar="GLOB", help="Only these keys, and what hangs on them.")
     ] = None,
     exclude: o.Excludes = None,
+    force: Force = False,
+    keep_reachable: KeepReachable = None,
     no_rollback: NoRollback = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -166,7 +183,8 @@ def destroy(
 
     Needs no manifests. What somebody else made is not touched, and settings are put back as they were.
     """
-    how = How(yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
+    guards = _guards(force, keep_reachable, allow_mass_delete=True)
+    how = How(guards, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
     with o.controller(owner=owner, state_dir=state_dir) as controller:
         recover_first(controller, how)
         planned = controller.plan_destroy(options=o.plan_options(target, exclude))
@@ -194,7 +212,7 @@ def adopt(
     They get our mark and become as the manifests want them; what cannot become so in place is made anew.
     """
     names = o.sources(manifests)
-    how = How(yes=yes, dry_run=dry_run, verbose=verbose)
+    how = How(_guards(allow_mass_delete=True), yes=yes, dry_run=dry_run, verbose=verbose)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         recover_first(controller, how)
         planned = controller.plan_adopt(names, keys, stdin=o.stdin(names))
@@ -238,12 +256,19 @@ def tell_recovery(found: Recovery | None) -> None:
 class How:
     """What the command line says about carrying out a plan."""
 
+    guards: Guards
     yes: bool = False
     dry_run: bool = False
     json: bool = False
     verbose: bool = False
     quiet: bool = False
     undo: bool = True
+
+
+def _guards(force: bool = False, keep_reachable: list[str] | None = None, allow_mass_delete: bool = False) -> Guards:
+    from reconciler.engine.guard import Guards
+
+    return Guards(force, tuple(keep_reachable or ()), allow_mass_delete)
 
 
 def recover_first(controller: NetworkController, how: How) -> None:
@@ -344,6 +369,7 @@ def _carry_out(controller: NetworkController, planned: Planned, how: How, purpos
         return CONFLICT
     if how.dry_run:
         return _status(plan)
+    controller.guard(planned, how.guards)
     asked = not plan.empty and not how.yes
     if asked and not confirmed():
         console.print("nothing was changed")

@@ -17,11 +17,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from reconciler.drivers import registry as drivers
+from reconciler.engine import guard as guarding
 from reconciler.engine import render as rendering
 from reconciler.engine.describe import describe, explanation
 from reconciler.engine.doctor import examine, require_capabilities, require_kernel
 from reconciler.engine.execute import Progress, never
 from reconciler.engine.garbage import seldom_collected
+from reconciler.engine.guard import Guards
 from reconciler.engine.observe import observe, read_facts, usual_settings
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
@@ -332,6 +334,11 @@ class NetworkController:
         return self.node if self._named or not observation.facts.name else observation.facts.name
 
     # -- doing ---------------------------------------------------------------------------------------------
+
+    def guard(self, planned: Planned, guards: Guards) -> None:
+        """Raise GuardError when a safeguard is against this plan: it would cut off the person who runs it, or delete
+        most of what we have. Programs that nobody watches ask as well."""
+        guarding.check(self.host, planned, guards)
 
     @contextmanager
     def changing(self, purpose: str = "apply") -> Iterator[Recovery | None]:

@@ -118,6 +118,25 @@ class Rtnl:
             if len(found) > self._most:
                 raise ObservationError(f"{self._where} has more than {self._most:,} {_PLURALS.get(kind, 'objects')}")
 
+    def ask(self, request: bytes, decode: Callable[[bytearray, int, int], T | None]) -> T | None:
+        """The answer to a single question; None when the kernel has none."""
+        self._sequence += 1
+        sequence = self._sequence
+        self._socket.send(concatenate_requests([request], sequence))
+        found: T | None = None
+        while True:
+            size = self._socket.recv_into(_buffer)
+            offset = 0
+            while offset + 16 <= size:
+                length, answer, _flags, number, _port = HEADER.unpack_from(_buffer, offset)
+                if length < 16:
+                    break
+                if number == sequence:
+                    if answer == NLMSG_ERROR:  # the acknowledgement comes last
+                        return None if ERROR.unpack_from(_buffer, offset + 16)[0] else found
+                    found = decode(_buffer, offset + 16, offset + length)
+                offset += (length + 3) & ~3
+
     def _drain(self) -> None:
         self._socket.setblocking(False)
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from reconciler.netlink.wire import (
     ATTRIBUTE,
@@ -25,7 +27,7 @@ RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
 RTN_UNICAST = 1
 RTNH_F_ONLINK = 4
 RTPROT_KERNEL, RTPROT_BOOT, RTPROT_RA = 2, 3, 9
-RTM_F_CLONED = 0x200
+RTM_F_CLONED, RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH = 0x200, 0x1000, 0x2000
 TYPES = {
     1: "unicast",
     2: "local",
@@ -162,3 +164,18 @@ def delete_route(to: str, index: int, protocol: int, *, via: str | None, metric:
     body = [_RTMSG.pack(family, int(prefix), 0, 0, short, protocol, RT_SCOPE_NOWHERE, _NUMBERS[kind], 0)]
     body += _encode(to, index, via, None, metric, table, protocol, kind, onlink=False)[1:]
     return message(RTM_DELROUTE, 0, *body)
+
+
+class Asked(Protocol):
+    """What answers a single request (host.rtnl)."""
+
+    def ask(self, request: bytes, decode: Callable[[bytearray, int, int], RawRoute | None]) -> RawRoute | None: ...
+
+
+def lookup_route(socket: Asked, to: IPv4Address | IPv6Address, *, entry: bool = False) -> RawRoute | None:
+    """The route that a packet to ``to`` takes now, resolved; with ``entry`` the entry of the routing table that was
+    matched, with its own prefix. None when there is none, or when ``to`` is this host's own address."""
+    family = AF_INET6 if to.version == 6 else AF_INET
+    flags = RTM_F_LOOKUP_TABLE | (RTM_F_FIB_MATCH if entry else 0)
+    header = _RTMSG.pack(family, to.max_prefixlen, 0, 0, 0, 0, 0, 0, flags)
+    return socket.ask(message(RTM_GETROUTE, 0, header, attribute(RTA_DST, to.packed)), decode_route)
