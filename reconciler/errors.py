@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,6 +79,9 @@ class ManifestError(CnmError):
         self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)
+
 
 class UsageError(CnmError):
     """A call or command line that makes no sense; nothing was read or touched."""
@@ -100,6 +103,9 @@ class PlanError(CnmError):
             problems = (Problem(Origin(), problems),)
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(p) if p.origin.file or p.origin.document else p.message for p in self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)
 
 
 class ConflictError(PlanError):
@@ -134,6 +140,9 @@ class ActuationError(CnmError):
     def __init__(self, key: str, action: str, errno: int, text: str) -> None:
         self.key, self.action, self.errno, self.text = key, action, errno, text
         super().__init__(f"{action} {key}: {text}" + (f" (errno {errno})" if errno else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.key, self.action, self.errno, self.text)
 
 
 class VerifyError(CnmError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli import guards
 from reconciler.cli import options as o
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.engine.controller import NetworkController
     from reconciler.engine.guard import Guards
     from reconciler.engine.result import Planned, Recovery, Report
+    from reconciler.host.probe import Probe
     from reconciler.planner.plan import Plan
 
 CHANGES, ROLLED_BACK, FAILED, CONFLICT = 2, 3, 4, 6
@@ -26,16 +28,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Show the pl
 NoRollback = Annotated[
     bool,
     typer.Option("--no-rollback", metavar="", help="When something fails, leave what was done (exit status 4)."),
-]
-Force = Annotated[
-    bool, typer.Option("--force", metavar="", help="Apply although the way to you, or to --keep-reachable, is touched.")
-]
-KeepReachable = Annotated[
-    list[str] | None,
-    typer.Option("--keep-reachable", metavar="ADDRESS", help="Refuse what touches the way to this address."),
-]
-AllowMassDelete = Annotated[
-    bool, typer.Option("--allow-mass-delete", metavar="", help="Even if most of our objects would go.")
 ]
 Output = Annotated[
     Path | None,
@@ -127,9 +119,11 @@ def apply(
     adopt: o.Adopt = False,
     allow_empty: o.AllowEmpty = False,
     locked: o.Locked = False,
-    force: Force = False,
-    keep_reachable: KeepReachable = None,
-    allow_mass_delete: AllowMassDelete = False,
+    force: guards.Force = False,
+    keep_reachable: guards.KeepReachable = None,
+    allow_mass_delete: guards.AllowMassDelete = False,
+    probe: guards.Probes = None,
+    probe_timeout: guards.ProbeTimeout = 10,
     no_rollback: NoRollback = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -146,8 +140,18 @@ def apply(
     from reconciler.errors import UsageError
 
     names = list(o.sources(manifests))
-    guards = _guards(force, keep_reachable, allow_mass_delete)
-    how = How(guards, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
+    limits = guards.guards(force, keep_reachable, allow_mass_delete)
+    how = How(
+        limits,
+        yes=yes,
+        dry_run=dry_run,
+        json=json,
+        verbose=verbose,
+        quiet=quiet,
+        undo=not no_rollback,
+        probes=tuple(guards.probes(probe)),
+        patience=probe_timeout,
+    )
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         recover_first(controller, how)
         saved = _saved_plan(names)
@@ -171,8 +175,8 @@ def destroy(
         list[str] | None, typer.Option("--target", metavar="GLOB", help="Only these keys, and what hangs on them.")
     ] = None,
     exclude: o.Excludes = None,
-    force: Force = False,
-    keep_reachable: KeepReachable = None,
+    force: guards.Force = False,
+    keep_reachable: guards.KeepReachable = None,
     no_rollback: NoRollback = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -183,8 +187,8 @@ def destroy(
 
     Needs no manifests. What somebody else made is not touched, and settings are put back as they were.
     """
-    guards = _guards(force, keep_reachable, allow_mass_delete=True)
-    how = How(guards, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
+    limits = guards.guards(force, keep_reachable, allow_mass_delete=True)
+    how = How(limits, yes=yes, dry_run=dry_run, json=json, verbose=verbose, quiet=quiet, undo=not no_rollback)
     with o.controller(owner=owner, state_dir=state_dir) as controller:
         recover_first(controller, how)
         planned = controller.plan_destroy(options=o.plan_options(target, exclude))
@@ -212,7 +216,7 @@ def adopt(
     They get our mark and become as the manifests want them; what cannot become so in place is made anew.
     """
     names = o.sources(manifests)
-    how = How(_guards(allow_mass_delete=True), yes=yes, dry_run=dry_run, verbose=verbose)
+    how = How(guards.guards(allow_mass_delete=True), yes=yes, dry_run=dry_run, verbose=verbose)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         recover_first(controller, how)
         planned = controller.plan_adopt(names, keys, stdin=o.stdin(names))
@@ -263,12 +267,14 @@ class How:
     verbose: bool = False
     quiet: bool = False
     undo: bool = True
+    probes: tuple[Probe, ...] = ()
+    patience: float = 10.0
 
+    def check(self) -> str:
+        """What a probe finds wrong after all is done; ""."""
+        from reconciler.host.probe import wait_for
 
-def _guards(force: bool = False, keep_reachable: list[str] | None = None, allow_mass_delete: bool = False) -> Guards:
-    from reconciler.engine.guard import Guards
-
-    return Guards(force, tuple(keep_reachable or ()), allow_mass_delete)
+        return wait_for(self.probes, self.patience) if self.probes else ""
 
 
 def recover_first(controller: NetworkController, how: How) -> None:
@@ -417,7 +423,15 @@ def _with_progress(
 
     steps = sum(1 for _ in planned.plan.ops())
     with Signals() as signals:
-        execute = partial(controller.execute, planned, purpose=purpose, again=again, undo=how.undo, stop=signals.reason)
+        execute = partial(
+            controller.execute,
+            planned,
+            purpose=purpose,
+            again=again,
+            undo=how.undo,
+            stop=signals.reason,
+            check=how.check,
+        )
         if how.quiet or how.json or not console.is_terminal or not steps:
             return execute()
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -385,6 +385,18 @@ class NetworkController:
         with Host(owner=owner, state_dir=self.state_dir, step=self._step) as theirs:
             return recover(theirs)
 
+    def announce(self, purpose: str) -> None:
+        """Tell those who meet the lock what goes on. Inside :meth:`changing`."""
+        if self._lock is not None:
+            self._lock.begin(purpose)
+
+    def answer_trial(self, *, confirm: bool) -> tuple[bool, str]:
+        """Keep what :func:`engine.trial.begin_trial` has on trial on this host, or go back now. (whether that was done,
+        in words). Raises UsageError when nothing is."""
+        from reconciler.engine.trial import answer_trial
+
+        return answer_trial(self.state_dir, self.host.identity, confirm=confirm)
+
     @seldom_collected()
     def begin(
         self,

@@ -218,6 +218,7 @@ def recover(host: Host) -> Recovery | None:
     rollback = _finish(host, then.final) if committed else roll_back(host, then, making)
     with suppress(CnmError, OSError):  # what is remembered of things that are gone does no harm
         tidy(host, observe(host, (), NodeFacts()))
+    (host.state_dir / f"try-{host.identity}").unlink(missing_ok=True)  # the door of a guardian that was killed
     forget(path)
     return Recovery(about(first), committed, rollback)
 
