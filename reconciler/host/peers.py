@@ -59,7 +59,7 @@ def _from_ancestors(pid: int) -> list[Peer]:
 
 def _ancestors(pid: int) -> Iterable[int]:
     for _ in range(_GENERATIONS):
-        if pid <= 1:
+        if pid <= 0:
             return
         yield pid
         fields = read_small(f"/proc/{pid}/stat").rpartition(")")[2].split()
