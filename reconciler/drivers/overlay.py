@@ -18,6 +18,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from reconciler.drivers.bridge import IPV6_LINK_LOCAL, MAX_PORTS, GatewayMode
+from reconciler.drivers.encryption import PORT as ENCRYPTED_PORT
+from reconciler.drivers.encryption import Encryption, policies, render_guard, render_pair
+from reconciler.drivers.encryption import room as encrypted_room
 from reconciler.drivers.firewall import Firewall, Zone
 from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.plug import plug_address, render_plug
@@ -30,13 +33,14 @@ from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.resource import Resource
 from reconciler.resources.route import Route, route_key
 from reconciler.resources.sysctl import Sysctl, sysctl_key
+from reconciler.resources.xfrm import secret_key
 from reconciler.topology.derive import mac_of, short_name
 from reconciler.topology.options import DEFAULT_MTU, EndpointOptions, Gateway, NetworkOptions
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, NodeView, Subnet, SubnetView, Topology
 
 PORT = 4789  # IANA, VXLAN
-# RFC 7348, 5: outer IP and UDP header, VXLAN header, inner Ethernet header.
-OVERHEAD = {4: 20 + 8 + 8 + 14, 6: 40 + 8 + 8 + 14}
+OUTER = {4: 20, 6: 40}  # the underlay's IP header
+INNER = 8 + 8 + 14  # RFC 7348, 5: UDP and VXLAN header, inner Ethernet header
 FAMILIES = {"ipv4": 4, "ipv6": 6}
 
 Vni = Annotated[int, Field(ge=1, le=(1 << 24) - 1)]
@@ -50,8 +54,12 @@ class OverlayOptions(NetworkOptions):
         description="VXLAN network identifiers: the n-th is that of the n-th IPv4 and the n-th IPv6 subnet, which share "
         "a link layer. Default: chosen from 4096 and kept in the lock file.",
     )
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(
-        default=PORT, description="UDP port of the tunnels, the same on all nodes."
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=None,
+        description="UDP port of the tunnels, the same on all nodes. Default: 4789, of encrypted networks 14789.",
+    )
+    encryption: Encryption | None = Field(
+        default=None, description="Encrypt all that goes between nodes (IPsec ESP, AES-GCM). Default: not encrypted."
     )
     underlay: Literal["ipv4", "ipv6"] | None = Field(
         default=None,
@@ -81,7 +89,16 @@ class OverlayOptions(NetworkOptions):
         that of each other, so more must be said."""
         version = self.version((node,) if node is not None else ())
         address = vtep(node, version) if node is not None else None
-        return room(min(DEFAULT_MTU, underlay_mtu(facts, address)), version)
+        return self.room(min(DEFAULT_MTU, underlay_mtu(facts, address)), version)
+
+    def room(self, mtu: int, version: int) -> int:
+        """The largest packet in a tunnel over an underlay of this MTU."""
+        space = mtu - OUTER[version]
+        return (encrypted_room(space) if self.encryption is not None else space) - INNER
+
+    @property
+    def udp_port(self) -> int:
+        return self.port or (ENCRYPTED_PORT if self.encryption is not None else PORT)
 
     def version(self, nodes: Iterable[NodeView]) -> int:
         """The IP version between these nodes."""
@@ -101,11 +118,6 @@ def underlay_mtu(facts: NodeFacts, address: str | None) -> int:
         if address is not None and any(str(ip_interface(text).ip) == address for text in link.addresses):
             return link.mtu
     return facts.uplink_mtu
-
-
-def room(mtu: int, version: int) -> int:
-    """The largest packet in a tunnel over an underlay of this MTU."""
-    return mtu - OVERHEAD[version]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +162,7 @@ class OverlayDriver:
     EndpointOptions: ClassVar[type[EndpointOptions]] = EndpointOptions
 
     def requires(self, network: NetworkView) -> frozenset[str]:
-        return self.capabilities
+        return self.capabilities | ({"esp"} if network.options.encryption is not None else set())
 
     def host_interface(self, network: NetworkView) -> str | None:
         return bridge_name(network, 0)
@@ -230,6 +242,13 @@ class OverlayDriver:
         for other in topology.networks:
             if other.driver != self.name or other.name >= network.name:
                 continue
+            if other.options.udp_port == options.udp_port and other.options.encryption != options.encryption:
+                yield Problem(
+                    network.at("spec", "options", "encryption"),
+                    f"networks {other.name} and {network.name} share UDP port {options.udp_port}, which is encrypted "
+                    "with the same keys for all or for none",
+                    "give them the same encryption, or write another options.port",
+                )
             for vni in sorted(set(network.vnis).intersection(other.vnis)):
                 at = network.at("spec", "options", "vnis")
                 yield Problem(at, f"networks {other.name} and {network.name} have the same VNI {vni}", "change one")
@@ -242,12 +261,13 @@ class OverlayDriver:
         if here is None or not facts.links:
             return
         underlay = underlay_mtu(facts, vtep(here, version))
-        if network.mtu > room(underlay, version):
+        fits = network.options.room(underlay, version)
+        if network.mtu > fits:
             yield Problem(
                 network.at("spec", "mtu"),
-                f"network {network.name} has MTU {network.mtu}, which with {OVERHEAD[version]} bytes of tunnel headers "
+                f"network {network.name} has MTU {network.mtu}, which with {underlay - fits} bytes of tunnel headers "
                 f"does not fit into the underlay's {underlay}",
-                f"write at most {room(underlay, version)}, or raise the underlay's MTU on all nodes",
+                f"write at most {fits}, or raise the underlay's MTU on all nodes",
             )
 
     # -- what there shall be -------------------------------------------------------------------------------
@@ -256,16 +276,18 @@ class OverlayDriver:
         if not network.local:  # nobody here to reach anybody
             return
         origin = replace(network.origin, driver=self.name)
+        members = self._members(network)
+        version = network.options.version(members.values())
+        places = {name: vtep(member, version) or "" for name, member in members.items()}
+        here = places.pop(network.local[0].sandbox.node)
         parts = segments(network)
+        yield from self._encryption(network, here, places.values(), node, origin)
         if network.allow_from or not network.internal or len(parts) > 1:
             yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
         for part in parts:
-            yield from self._segment(network, part, node, origin)
+            yield from self._segment(network, part, here, places.values(), origin)
             yield from Firewall(node.owner, origin).render(self._zone(network, part, parts, origin))
         by_number = {part.number: part for part in parts}
-        members = self._members(network)
-        version = network.options.version(members.values())
-        places = {name: vtep(member, version) for name, member in members.items()}
         seen: set[tuple[int, str]] = set()
         for endpoint in network.endpoints:
             number = min(_segment_of(endpoint, network.subnets), default=0) if len(parts) > 1 else parts[0].number
@@ -274,17 +296,29 @@ class OverlayDriver:
                 yield from self._endpoint(network, endpoint, part)
                 continue
             place = places[endpoint.sandbox.node]
-            assert place is not None  # checked
             yield from self._remote(endpoint, part, place)
             if network.options.flood and (number, place) not in seen:
                 seen.add((number, place))
                 key = fdb_key("", part.tunnel, EVERY, place)
                 yield Fdb(key=key, origin=origin, dev=part.tunnel, mac=EVERY, dst=place)
 
-    def _segment(self, network: NetworkView, part: Segment, node: NodeFacts, origin: Origin) -> Iterable[Resource]:
+    @staticmethod
+    def _encryption(
+        network: NetworkView, here: str, peers: Iterable[str], node: NodeFacts, origin: Origin
+    ) -> Iterable[Resource]:
         options: OverlayOptions = network.options
-        members = self._members(network)
-        version = options.version(members.values())
+        if options.encryption is None:
+            return
+        at = replace(network.at("spec", "options", "encryption"), driver=origin.driver)
+        yield from render_guard(node.owner, here, options.udp_port, options.encryption, at)
+        for peer in sorted(peers):
+            yield from render_pair(here, peer, options.udp_port, options.encryption, at)
+
+    def _segment(
+        self, network: NetworkView, part: Segment, here: str, peers: Iterable[str], origin: Origin
+    ) -> Iterable[Resource]:
+        options: OverlayOptions = network.options
+        keys, port = options.encryption, options.udp_port
         ipv6 = any(subnet.cidr.version == 6 for subnet in part.subnets)
         yield Link(
             key=link_key("", part.bridge),
@@ -294,6 +328,7 @@ class OverlayDriver:
             mtu=network.mtu,
             mac=mac_of("overlay-gateway", network.name, str(part.number)),
             addr_gen="none",
+            first=(secret_key(keys.key_file, keys.primary),) if keys is not None else None,
         )
         yield Link(
             key=link_key("", part.tunnel),
@@ -303,13 +338,9 @@ class OverlayDriver:
             mtu=network.mtu,
             master=part.bridge,
             addr_gen="none",
-            info=Vxlan(
-                vni=part.vni,
-                local=vtep(members[network.local[0].sandbox.node], version),
-                port=options.port,
-                learning=False,
-            ),
+            info=Vxlan(vni=part.vni, local=here, port=port, learning=False),
             port=BridgePort(learning=False, neigh_suppress=True),
+            first=policies(here, peers, port) if keys is not None else None,
         )
         item, value = ("accept_ra", "0") if ipv6 else ("disable_ipv6", "1")
         key = sysctl_key("", f"net/ipv6/conf/{part.bridge}/{item}")

@@ -13,7 +13,7 @@ from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Check
 from reconciler.errors import CnmError, Origin, Problem, UnsupportedError
 from reconciler.features.registry import features
-from reconciler.host.capability import link_kind
+from reconciler.host.capability import esp, link_kind
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.manifest import reader
@@ -45,6 +45,8 @@ def missing(host: Host, capability: str) -> str:
     kind, _, what = capability.partition(":")
     if kind == "link":
         return link_kind(what)
+    if capability == "esp":
+        return esp()
     if capability == "nft":
         return "" if host.nft.installed else "nft is not installed"
     if capability == "vfio":
@@ -54,6 +56,7 @@ def missing(host: Host, capability: str) -> str:
 
 _REMEDIES = {
     "vfio": "modprobe vfio-pci, on a host with an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
+    "esp": "a kernel with CONFIG_XFRM_USER, CONFIG_INET_ESP, CONFIG_INET6_ESP and CONFIG_CRYPTO_GCM",
     "nft": "apt-get install nftables",
     "link": "a kernel built with it, or its module loaded (modprobe)",
 }

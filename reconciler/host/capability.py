@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from errno import EOPNOTSUPP
 from functools import cache
 
@@ -11,6 +12,7 @@ from reconciler.host.host import OWN_NAMESPACE
 from reconciler.host.rtnl import Rtnl
 from reconciler.netlink.link import IFLA_LINK, new_link, veth_peer
 from reconciler.netlink.wire import u16, u32
+from reconciler.netlink.xfrm import NETLINK_XFRM, new_state
 
 _PARENT, _CHILD = 2, 3
 # Those that need something to stand on or to say: (IFLA_INFO_DATA, body).
@@ -20,17 +22,41 @@ _NEEDS_PARENT = frozenset(("macvlan", "macvtap", "ipvlan", "ipvtap", "vlan"))
 @cache
 def link_kind(kind: str) -> str:
     """ "" when interfaces of this kind can be made here; else the kernel's words. Needs CAP_SYS_ADMIN."""
+    return _apart(lambda: _try(kind))
+
+
+@cache
+def esp() -> str:
+    """ "" when the kernel has IPsec with AES-GCM (RFC 4106); else what is missing. Needs CAP_SYS_ADMIN."""
+    return _apart(_try_esp)
+
+
+def _apart(trial: Callable[[], str]) -> str:
+    """Try something in a namespace that goes with it."""
     home = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         libc.unshare()
         try:
-            return _try(kind)
+            return trial()
         finally:
             libc.setns(home)
     except OSError as error:
         return error.strerror or str(error)
     finally:
         os.close(home)
+
+
+def _try_esp() -> str:
+    try:
+        socket = Rtnl(protocol=NETLINK_XFRM)
+    except OSError:
+        return "the kernel has no IPsec (XFRM)"
+    try:
+        state = new_state("192.0.2.1", "192.0.2.2", 4096, 1, "rfc4106(gcm(aes))", 128, bytes(36))
+        refused = socket.send([state]).get(0)
+        return f"the kernel has no ESP with rfc4106(gcm(aes)): {refused.text}" if refused is not None else ""
+    finally:
+        socket.close()
 
 
 def _try(kind: str) -> str:

@@ -19,6 +19,7 @@ from reconciler.host.inventory import Inventory, host_identity
 from reconciler.host.namespace import Namespace
 from reconciler.host.nft import Nft
 from reconciler.host.procfs import Procfs
+from reconciler.host.secrets import Secrets
 from reconciler.host.step import Step, unhindered
 from reconciler.resources.resource import Key
 
@@ -41,6 +42,7 @@ class Host:
         self.root = Namespace("", self._home, self._home, self._procfs, step=step)
         self._namespaces: dict[str, Namespace] = {"": self.root}
         self.nft = Nft(step)
+        self.secrets = Secrets()
         self.identity = host_identity()
         self.inventory = Inventory.load(self.state_dir, owner, self.identity, step)
         self.next_group = 0
@@ -56,6 +58,11 @@ class Host:
     def mark(self) -> str:
         """What processes of ours carry: whose they are, and on which host."""
         return f"{self.owner}/{self.identity}"
+
+    @staticmethod
+    def has_xfrm() -> bool:
+        """Whether a module for IPsec is loaded already, so that looking for states loads none."""
+        return Path("/sys/module/xfrm_user").is_dir()
 
     def close(self) -> None:
         for namespace in self._namespaces.values():

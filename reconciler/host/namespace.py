@@ -15,6 +15,7 @@ from reconciler.host.procfs import Procfs
 from reconciler.host.rtnl import Rtnl
 from reconciler.host.step import Step, unhindered
 from reconciler.netlink.link import RTM_GETLINK, RawLink, decode_link, dump_links
+from reconciler.netlink.xfrm import NETLINK_XFRM
 
 PROC_SYS = "/proc/sys/"
 
@@ -38,6 +39,7 @@ class Namespace:
         "_procfs",
         "_rtnl",
         "_step",
+        "_xfrm",
         "index",
         "inode",
         "links",
@@ -69,6 +71,7 @@ class Namespace:
         self._home = home
         self._procfs = procfs
         self._rtnl: Rtnl | None = None
+        self._xfrm: Rtnl | None = None
         self._step = step
         self._nftables: Nftables | None = None
 
@@ -77,6 +80,8 @@ class Namespace:
             self._rtnl.close()
         if self._nftables is not None:
             self._nftables.close()
+        if self._xfrm is not None:
+            self._xfrm.close()
         self._drop()
         if self.pidfd >= 0:
             os.close(self.pidfd)
@@ -97,6 +102,14 @@ class Namespace:
             with self.entered():
                 self._nftables = Nftables(self.name)
         return self._nftables
+
+    @property
+    def xfrm(self) -> Rtnl:
+        """The same for IPsec. Raises OSError when this kernel has none."""
+        if self._xfrm is None:
+            with self.entered():
+                self._xfrm = Rtnl(self.name, self._step, NETLINK_XFRM)
+        return self._xfrm
 
     def _drop(self) -> None:
         """Close what the namespace was opened by."""

@@ -48,8 +48,8 @@ _PLURALS = {18: "interfaces", 22: "addresses", 26: "routes", 30: "neighbours"}  
 
 
 class Rtnl:
-    """One NETLINK_ROUTE socket. It belongs to the namespace in which it was opened, for ever, wherever the
-    process goes. Not for use by two threads at once."""
+    """One netlink socket, for routing unless ``protocol`` says otherwise. It belongs to the namespace in which it was
+    opened, for ever, wherever the process goes. Not for use by two threads at once."""
 
     __slots__ = ("_most", "_sequence", "_socket", "_step", "_where")
 

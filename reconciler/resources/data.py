@@ -182,6 +182,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "to": _is_address,
     "via": lambda text: text == "" or _is_address(text),
     "src": lambda text: text == "" or _is_address(text),
+    "dst": _is_address,
     "expr": _is_expression,
     "source": _SOURCE.match,
     "sysctls": _are_sysctls,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from errno import EEXIST, ENODEV, ENOENT
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from reconciler.netlink import fdb as wire
 from reconciler.resources.actuator import OpView, Outcome, Scope
@@ -44,6 +44,10 @@ class Fdb(Resource):
 
     def identity(self) -> Key:
         return fdb_key(self.key.netns, self.dev, self.mac, self.dst)
+
+    def restorable(self) -> Self | None:
+        """What was learned is learned again."""
+        return self if self.state == "static" else None
 
     def needs(self) -> Iterable[Need]:
         yield Need((link_key(self.key.netns, self.dev),))

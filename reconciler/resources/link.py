@@ -45,7 +45,7 @@ class Link(Resource):
     ``eui64``: whether the kernel adds an IPv6 link-local address by itself. ``peer`` is set on the end of a
     veth pair that makes the pair; the other end names it in ``maker``. ``device`` is hardware of the host that is
     moved into the sandbox and given back: ``pf:NAME``, ``vf:PF/NUMBER``. ``existing`` True: made by
-    somebody else, only built on.
+    somebody else, only built on. ``first`` must stand before it: what keeps a tunnel from sending in the clear.
     """
 
     kind: ClassVar[str] = "link"
@@ -72,6 +72,7 @@ class Link(Resource):
     parent: Key | None = None
     info: LinkInfo | None = None
     port: BridgePort | None = None
+    first: tuple[Key, ...] | None = None
     existing: bool | None = None
     device: str | None = None
 
@@ -86,6 +87,8 @@ class Link(Resource):
             yield Need((Key("vf", "", what), link_key("", pf)), f"there is no interface {pf}")
         if self.parent is not None:
             yield Need((self.parent,), f"there is no interface {self.parent.name}")
+        for key in self.first or ():
+            yield Need((key,))
         if self.master:
             yield Need((link_key(self.key.netns, self.master),), f"there is no interface {self.master}")
 
@@ -115,13 +118,13 @@ class Link(Resource):
         return f"there is no interface {self.key.name}" if self.existing else ""
 
     def guarded(self) -> bool:
-        return self.type == "veth" or (bool(self.key.netns) and (self.parent or self.device) is not None)
+        return self.type in ("veth", "vxlan") or (bool(self.key.netns) and (self.parent or self.device) is not None)
 
     def restorable(self) -> Self | None:
         """A veth whose other end was not to be seen cannot be made again."""
         if self.peer is not None and self.peer.netns == "?":
             return None
-        return self if self.info is None else replace(self, info=self.info.restorable())
+        return replace(self, first=None, info=self.info.restorable() if self.info is not None else None)
 
     def group(self) -> Key | None:
         return self.key

@@ -71,7 +71,10 @@ class LinkActuator:
                     seen = _link(name, raw, names, outside, ends, False)
                     yield Observed(replace(seen, type=None, device=held["device"]), scope.owner)
                     continue
-                yield Observed(_link(name, raw, names, outside, ends, bool(owner) or wanted is not None), owner)
+                seen = _link(name, raw, names, outside, ends, bool(owner) or wanted is not None)
+                if isinstance(wanted, Link) and wanted.first is not None:
+                    seen = replace(seen, first=wanted.first)  # an order of making, which no kernel keeps
+                yield Observed(seen, owner)
 
         yield from astray(host, scope.owner)
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Requests:
     """Add requests under an op's id, then :meth:`send`. Requests of one namespace keep their order."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, xfrm: bool = False) -> None:
         self._host = host
+        self._xfrm = xfrm
         self._queues: dict[str, list[tuple[str, bytes, Container[int]]]] = {}
 
     def add(self, netns: str, op_id: str, *requests: bytes, forgive: Container[int] = ()) -> None:
@@ -39,7 +40,8 @@ class Requests:
                 refused.update((op_id, Refusal(errno.ESRCH, str(error))) for op_id, _request, _forgive in queue)
                 continue
             starts = {n for n in range(1, len(queue)) if queue[n][0] != queue[n - 1][0]}
-            for position, refusal in namespace.rtnl.send([request for _id, request, _forgive in queue], starts).items():
+            socket = namespace.xfrm if self._xfrm else namespace.rtnl
+            for position, refusal in socket.send([request for _id, request, _forgive in queue], starts).items():
                 op_id, _request, forgive = queue[position]
                 if refusal.errno not in forgive:
                     refused.setdefault(op_id, refusal)

@@ -18,6 +18,7 @@ class Sample:
     variants: tuple[Resource, ...] = ()
     foreign: str = ""
     cascade: tuple[Key, ...] = ()
-    setup: str = ""  # a shell command that makes what it needs of hardware
+    setup: str = ""  # a shell command that makes what it needs of hardware or files
     requires: tuple[str, ...] = ()  # what the kernel must have, beyond what all tests here need
+    given: str = ""  # a shell command that makes what cnm only builds on; none of the other tests is for such
     beside: tuple[Resource, ...] = ()  # made too, so that cascades have something to take

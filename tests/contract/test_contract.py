@@ -34,7 +34,7 @@ def _each(samples: Iterable[Sample]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("sample", found)
 
 
-every_sample = _each(SAMPLES)
+every_sample = _each(sample for sample in SAMPLES if not sample.given)
 
 
 def test_every_kind_has_a_sample() -> None:
@@ -140,6 +140,18 @@ def test_a_foreign_one_is_a_conflict_and_stays(sample: Sample) -> None:
     assert [str(sample.spec.key) in problem.message for problem in plan.conflicts] == [True]
     assert not [op for op in plan.ops() if op.key == sample.spec.key]
     assert not list(bench.plan([]).ops()), "nothing foreign is pruned"
+
+
+@_each(sample for sample in SAMPLES if sample.given)
+@isolated
+def test_what_is_only_built_on_is_waited_for_and_never_touched(sample: Sample) -> None:
+    bench = Bench(sample)
+    plan = bench.plan([sample.spec])
+    assert [(item.key, item.reason) for item in plan.pending] == [(sample.spec.key, sample.spec.awaited())]
+    run("sh", "-c", sample.given)
+    assert bench.plan([sample.spec]).empty
+    assert not bench.plan([sample.spec]).pending
+    assert bench.plan([]).empty
 
 
 @_each(sample for sample in SAMPLES if sample.cascade)

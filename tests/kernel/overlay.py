@@ -16,6 +16,7 @@ from reconciler.engine.controller import NetworkController
 from reconciler.planner.plan import Plan
 from tests.lab.fabric import Fabric
 
+_TCPDUMP = ("tcpdump", "-n", "-l", "-U", "--immediate-mode", "-i")
 _HEAD = "apiVersion: cnm/v1alpha1\n"
 DUAL = 'subnets: [{cidr: 10.5.0.0/24}, {cidr: "fd05::/64"}]'
 
@@ -106,10 +107,19 @@ class Cluster:
     @contextmanager
     def watching(self, port: str, expression: str) -> Iterator[list[str]]:
         """What tcpdump sees on the cable to a host during the block, a line a packet, once it has ended."""
-        switch = self.fabric.switch
-        command = ("tcpdump", "-n", "-l", "-U", "--immediate-mode", "-i", port, expression)
+        with self._tcpdump(self.fabric.switch.argv(*_TCPDUMP, port, expression)) as heard:
+            yield heard
+
+    @contextmanager
+    def watching_inside(self, node: str, sandbox: str, expression: str) -> Iterator[list[str]]:
+        """The same at the interface of a sandbox."""
+        with self._tcpdump(self.fabric[node].argv(*_TCPDUMP, "eth0", expression, netns=sandbox)) as heard:
+            yield heard
+
+    @contextmanager
+    def _tcpdump(self, command: Sequence[str]) -> Iterator[list[str]]:
         process = subprocess.Popen(
-            switch.argv(*command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
         while "listening on" not in (line := process.stderr.readline()):
@@ -120,7 +130,7 @@ class Cluster:
             time.sleep(0.3)
         finally:
             process.terminate()
-            heard += process.communicate()[0].splitlines()
+            heard += filter(None, process.communicate()[0].splitlines())
 
 
 class Pinging:

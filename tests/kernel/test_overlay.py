@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.errors import UnsupportedError
 from reconciler.topology.derive import mac_of
 from tests.kernel.overlay import DUAL, Cluster, network
 from tests.lab import difference
@@ -157,6 +158,16 @@ def test_a_restart_of_cnm_loses_nothing(tmp_path: Path) -> None:
         stale = [str(op.key) for op in cluster.plan("n1").ops() if op.action == "delete"]
         assert len([key for key in stale if key.startswith("fdb/vx-4096/")]) == 1
         assert len([key for key in stale if key.startswith("neighbour/br-app/")]) == 3
+
+
+def test_on_a_kernel_without_esp_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.engine.doctor.esp", lambda: "the kernel has no ESP")
+    with Cluster(tmp_path, ["n1", "n2"]) as cluster:
+        cluster.write([network(options="{encryption: {keyFile: /run/keys, primary: one}}")], ["app/a@n1", "app/b@n2"])
+        before = cluster.fabric["n1"].fingerprint()
+        with pytest.raises(UnsupportedError, match="needs esp: the kernel has no ESP"):
+            cluster.apply("n1")
+        assert difference(before, cluster.fabric["n1"].fingerprint()) == []
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -178,7 +178,15 @@ def _sriov_nic() -> str:
     return "" if found else "no PCI device here is a network card with VFs"
 
 
+def _esp() -> str:
+    with Host() as host:
+        state = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport aead rfc4106(gcm(aes))"
+        done = host.run("ip", "xfrm", "state", "add", *state.split(), "0x" + "00" * 36, "128", check=False)
+        return done.stderr.strip().splitlines()[-1] if done.returncode else ""
+
+
 _PROBES: dict[str, Callable[[], str]] = {
+    "esp": _esp,
     "lane": _lane,
     "netns": _netns,
     "own-kernel": _own_kernel,

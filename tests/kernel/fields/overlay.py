@@ -30,6 +30,17 @@ def option(name: str, value: Any, outcome: str, **more: Any) -> Case:
     return Case(outcome, "far", f"spec.options.{name}", value, **{"before": _overlay, **more})
 
 
+KEYS = {"keyFile": "/run/keys", "primary": "k1"}
+
+
+def _encrypted(documents: Documents) -> None:
+    _overlay(documents)
+    documents["far"]["spec"]["options"] = {"encryption": dict(KEYS)}
+
+
+_WRITE = "umask 077; for n in 0 1 2 3; do printf 'k%s %064d\\n' $n $((n + {})); done > /run/{};"
+ESP = {"requires": ("esp",), "setup": _WRITE.format(1, "keys") + _WRITE.format(5, "other")}
+TAKEN = {"before": _encrypted}
 CASES: dict[str, Case] = {
     "overlay.vnis": option("vnis", [77], EXCHANGE),
     "overlay.port": option("port", 8472, ANEW),
@@ -38,4 +49,9 @@ CASES: dict[str, Case] = {
     "overlay.gatewayMode.ipv4": option("gatewayMode", {"ipv4": "isolated"}, EXCHANGE, before=_internal),
     "overlay.gatewayMode.ipv6": option("gatewayMode", {"ipv6": "nat-unprotected"}, IN_PLACE),
     "overlay.flood": option("flood", True, EXCHANGE),
+    "overlay.encryption": option("encryption", KEYS, ANEW, **ESP),
+    "overlay.encryption.keyFile": option("encryption.keyFile", "/run/other", ANEW, **ESP | TAKEN),
+    "overlay.encryption.primary": option("encryption.primary", "k2", EXCHANGE, **ESP | TAKEN),
+    "overlay.encryption.previous": option("encryption.previous", "k0", EXCHANGE, **ESP | TAKEN),
+    "overlay.encryption.next": option("encryption.next", "k3", EXCHANGE, **ESP | TAKEN),
 }
