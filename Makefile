@@ -1,6 +1,6 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Each sets up what it needs and says so.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lane test-lane lint bench soak schemas docs clean
+.PHONY: help setup demo test lane test-lane test-sriov lint bench soak schemas docs clean
 
 VENV := $(or $(CNM_VENV),.venv)
 export CNM_VENV := $(abspath $(VENV))
@@ -26,6 +26,10 @@ lane: develop ## build the lane's kernel (6 minutes on 2 cores), once; CNM_LANE_
 
 test-lane: develop ## in the lane only: the tests that this machine's kernel cannot run, or LANE_ARGS="tests/x -k y" or --all
 	@$(VENV)/bin/python -m tests.lane $(LANE_ARGS)
+
+test-sriov: develop ## the tests that need a network card with VFs, inside QEMU (slow; installs QEMU >= 8 as root)
+	@tests/lane/qemu-setup "$$($(VENV)/bin/python -c 'from tests.lane import kernel; print(kernel.cache() / "qemu")')"
+	@$(VENV)/bin/python -m tests.lane --machine qemu --guests 1 --hardware $(LANE_ARGS)
 
 lint: develop ## ruff (rules and format) and mypy --strict
 	@$(VENV)/bin/ruff check

@@ -1,7 +1,7 @@
 """``make test-lane``: pytest on the lane's kernel, in several guests side by side.
 
 ``python -m tests.lane`` runs the tests that need what this machine's kernel lacks; with pytest's arguments, those;
-with ``--all``, all that need a kernel. pytest-xdist deals the tests out, so that all of pytest's options and reports
+with ``--all``, all that need a kernel; with ``--hardware``, those that need a device. pytest-xdist deals the tests out, so that all of pytest's options and reports
 work as they do outside, and a test that brings its kernel down is named.
 """
 
@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.lab.host import ROOT
-from tests.lane.kernel import NoKernel, kernel
+from tests.lane.kernel import NoKernel, kernel, qemu
+from tests.lane.machine import Machine
 from tests.lane.selection import Choice
 
 GUESTS = 2
@@ -35,9 +36,9 @@ def choose(choice: Choice, arguments: Sequence[str]) -> list[str]:
         return file.read().splitlines()
 
 
-def pytest_command(arguments: Sequence[str], guests: int) -> list[str]:
+def pytest_command(machine: Machine, guests: int, arguments: Sequence[str]) -> list[str]:
     """The command that runs pytest with these arguments in so many guests."""
-    guest = [sys.executable, "-m", "tests.lane.guest"]
+    guest = [sys.executable, "-m", "tests.lane.guest", "--machine", machine]
     if guests == 1:
         return [*guest, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     spec = f"{guests}*popen//python={' '.join([*guest, '--stdin', sys.executable])}"
@@ -49,36 +50,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lane", description=__doc__.partition("\n")[0], allow_abbrev=False)  # fmt: skip
     parser.add_argument("--all", action="store_true", help="all tests that need a kernel")
     parser.add_argument("--waiting", action="store_true", help="only tests that need what this machine's kernel lacks")
+    parser.add_argument("--hardware", action="store_true", help="only tests that need a device, like a NIC with VFs")
+    parser.add_argument("--machine", type=Machine, default=Machine.UML, help=f"{' or '.join(Machine)} (default uml)")
     parser.add_argument("--optional", action="store_true", help="without a lane kernel: name the tests, and succeed")
     parser.add_argument("--guests", type=int, default=min(GUESTS, os.cpu_count() or 1), help="how many side by side")
     given, arguments = parser.parse_known_args(argv)
+    choices = {
+        Choice.KERNEL: given.all,
+        Choice.HARDWARE: given.hardware,
+        Choice.WAITING: given.waiting or not arguments,
+    }
+    choice = next((choice for choice, wanted in choices.items() if wanted), None)
     try:
-        tests: list[str] = []
-        if given.all or given.waiting or not arguments:
-            tests = choose(Choice.KERNEL if given.all else Choice.WAITING, arguments)
-            if not tests:
-                print("lane: no test waits for another kernel")
-                return 0
-        try:
-            image = kernel()
-        except NoKernel as error:
-            if not given.optional:
-                raise
-            print(f"lane: {len(tests)} tests wait for a lane kernel ({error}):", *tests, sep="\n  ")
+        tests = choose(choice, arguments) if choice else []
+        if choice and not tests:
+            print(f"lane: no test is {choice}")
             return 0
+        name = kernel() if given.machine is Machine.UML else qemu()
     except NoKernel as error:
-        print(f"lane: {error}", file=sys.stderr)
-        return 1
+        if not given.optional:
+            print(f"lane: {error}", file=sys.stderr)
+            return 1
+        print(f"lane: {len(tests)} tests wait for a lane kernel ({error}):", *tests, sep="\n  ")
+        return 0
     except subprocess.CalledProcessError as error:
         return int(error.returncode)
     guests = min(given.guests, len(tests)) if tests else given.guests
-    print(f"lane: {len(tests) or 'the chosen'} tests in {guests} guests of {image}", flush=True)
+    print(f"lane: {len(tests) or 'the chosen'} tests in {guests} guest(s) of {name}", flush=True)
     with tempfile.TemporaryDirectory(prefix="cnm-lane.") as folder:
         if tests:
             listing = Path(folder, "tests")
             listing.write_text("".join(f"{test}\n" for test in tests))
             arguments = [f"@{listing}", *[a for a in arguments if a.startswith("-")]]
-        return subprocess.run(pytest_command(arguments, guests), cwd=ROOT, check=False).returncode
+        return subprocess.run(pytest_command(given.machine, guests, arguments), cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

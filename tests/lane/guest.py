@@ -26,7 +26,9 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.host import libc
-from tests.lane.kernel import NoKernel, kernel
+from tests.lane.kernel import NoKernel
+from tests.lane.machine import Machine
+from tests.lane.machine import command as machine_command
 from tests.lane.relay import send
 
 _CLONE_NEWUSER = 0x10000000
@@ -44,14 +46,14 @@ class Broken(Exception):  # noqa: N818 - it is the guest that is broken
 class Job:
     """A folder shared with a guest: ``command`` goes in; ``ready``, ``status`` and ``keep/`` come out."""
 
-    def __init__(self, command: Sequence[str], lane: str, *, stdin: bool) -> None:
+    def __init__(self, command: Sequence[str], machine: Machine, *, stdin: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="cnm-lane."))
         for name in ("keep", "memory"):
             (self.folder / name).mkdir()
         for name in ("init", "relay.py"):
             shutil.copy(Path(__file__).with_name(name), self.folder)
         environment = {name: value for name, value in os.environ.items() if name.isidentifier()}
-        environment |= {"CNM_LANE": lane, "CNM_LANE_KEEP": "/run/lane/keep"}
+        environment |= {"CNM_LANE": machine, "CNM_LANE_KEEP": "/run/lane/keep"}
         if not sys.stdout.isatty():
             environment["TERM"] = "dumb"  # inside, it is one: a serial line
         lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
@@ -109,59 +111,41 @@ def _read_only(path: str, on: bool) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
 
 
-def uml(image: Path, folder: Path, console: int, answers: int, memory: str) -> list[str]:
-    """The command line of a User Mode Linux guest whose serial lines are its own standard streams."""
-    options = {
-        "mem": memory,
-        "uml_dir": f"{folder}/",
-        "umid": "uml",
-        "rootfstype": "hostfs",
-        "init": f"{folder}/init",
-        "lane.job": str(folder),
-        "lane.ports": "ttyS0,ttyS1,ttyS2",
-        "con": "null",
-        "con0": f"null,fd:{console}",
-        "ssl": "null",
-        "ssl0": "fd:0,fd:1",
-        "ssl1": "null,fd:2",
-        "ssl2": f"null,fd:{answers}",
-        # A new namespace has `lo` and nothing else.
-        "fb_tunnels": "none",
-        "bonding.max_bonds": "0",
-        "dummy.numdummies": "0",
-        "ifb.numifbs": "0",
-    }
-    return [str(image), "ro", "quiet", *(f"{name}={value}" for name, value in options.items())]
-
-
 def run(
-    image: Path, command: Sequence[str], *, memory: str = "2G", timeout: float = 3600, stdin: bool = False, keep: Path | None = None
-) -> int:  # fmt: skip
+    machine: Machine,
+    command: Sequence[str],
+    *,
+    memory: str = "2G",
+    timeout: float = 3600,
+    stdin: bool = False,
+    keep: Path | None = None,
+) -> int:
     """Run ``command`` in a guest and return its exit status. ``timeout`` in seconds; ``stdin``: pass on standard
-    input (else it is empty). Raises Broken, and OSError."""
-    with Job(command, "uml", stdin=stdin) as job, (job.folder / "console").open("wb") as console:
-        answers, answered = os.pipe()
+    input (else it is empty). Raises NoKernel, Broken, and OSError."""
+    with Job(command, machine, stdin=stdin) as job, (job.folder / "console").open("wb") as console:
+        errors, answers = os.pipe(), os.pipe()
+        outputs = (errors[1], answers[1])
         guest = subprocess.Popen(
-            uml(image, job.folder, console.fileno(), answered, memory),
+            machine_command(machine, job.folder, memory, console.fileno(), outputs),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=console,
             env={**os.environ, "TMPDIR": str(job.folder / "memory")},
-            pass_fds=(console.fileno(), answered),
+            pass_fds=(console.fileno(), *outputs),
             preexec_fn=lambda: fence(job.folder),
         )
-        os.close(answered)
+        for fd in outputs:
+            os.close(fd)
         assert guest.stdin
         assert guest.stdout
-        assert guest.stderr
         pumps = [
-            threading.Thread(target=_pump, args=(source.fileno(), sink))
-            for source, sink in ((guest.stdout, 1), (guest.stderr, 2))
+            threading.Thread(target=_pump, args=(source, sink))
+            for source, sink in ((guest.stdout.fileno(), 1), (errors[0], 2))
         ]
         for pump in pumps:
             pump.start()
         if stdin:
-            feed = (job.folder / "ready", guest.stdin.fileno(), answers)
+            feed = (job.folder / "ready", guest.stdin.fileno(), answers[0])
             threading.Thread(target=_feed, args=feed, daemon=True).start()
         try:
             guest.wait(timeout)
@@ -194,6 +178,7 @@ def _feed(ready: Path, frames: int, answers: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m tests.lane.guest", description=__doc__.partition("\n")[0])
+    parser.add_argument("--machine", type=Machine, default=Machine.UML, help=f"{' or '.join(Machine)} (default uml)")
     parser.add_argument("--stdin", action="store_true", help="pass on standard input")
     parser.add_argument("--memory", default="2G", help="the guest's memory (default 2G)")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds (default 3600)")
@@ -204,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("which command?")
     try:
         return run(
-            kernel(), given.command, memory=given.memory, timeout=given.timeout, stdin=given.stdin, keep=given.keep
+            given.machine, given.command, memory=given.memory, timeout=given.timeout, stdin=given.stdin, keep=given.keep
         )
     except (NoKernel, Broken) as error:
         print(f"lane: {error}", file=sys.stderr)

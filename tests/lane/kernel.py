@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,16 @@ def kernel() -> Path:
     if not built:
         raise NoKernel("there is no lane kernel: build one with `make lane`, or name one with CNM_LANE_KERNEL")
     return built[-1]
+
+
+def qemu() -> Path:
+    """The folder with QEMU's kernel, modules and initial RAM disk. Raises NoKernel, which says what is missing."""
+    folder = cache() / "qemu"
+    if not shutil.which("qemu-system-x86_64"):
+        raise NoKernel("QEMU is missing: `tests/lane/qemu-setup DIR`, which `make test-sriov` runs, installs it")
+    if not (folder / "stamp").exists():
+        raise NoKernel(f"there is no kernel for QEMU in {folder}: `make test-sriov` unpacks one")
+    return folder
 
 
 def main() -> int:
