@@ -1,8 +1,9 @@
 """``make test-lane``: pytest on the lane's kernel, in several guests side by side.
 
 ``python -m tests.lane`` runs the tests that need what this machine's kernel lacks; with pytest's arguments, those;
-with ``--all``, all that need a kernel; with ``--hardware``, those that need a device. pytest-xdist deals the tests out, so that all of pytest's options and reports
-work as they do outside, and a test that brings its kernel down is named.
+with ``--all``, all that need a kernel; with ``--hardware``, those that need a device. pytest-xdist deals the tests
+out, so that all of pytest's options and reports work as they do outside, and a test that brings its kernel down is
+named.
 """
 
 from __future__ import annotations
