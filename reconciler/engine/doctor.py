@@ -13,7 +13,7 @@ from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Check
 from reconciler.errors import CnmError, Origin, Problem, UnsupportedError
 from reconciler.features.registry import features
-from reconciler.host.capability import esp, link_kind
+from reconciler.host.capability import bridge_vlan, esp, link_kind
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.manifest import reader
@@ -47,6 +47,8 @@ def missing(host: Host, capability: str) -> str:
         return link_kind(what)
     if capability == "esp":
         return esp()
+    if capability == "bridge-vlan":
+        return bridge_vlan()
     if capability == "nft":
         return "" if host.nft.installed else "nft is not installed"
     if capability == "vfio":
@@ -57,6 +59,7 @@ def missing(host: Host, capability: str) -> str:
 _REMEDIES = {
     "vfio": "modprobe vfio-pci, on a host with an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
     "esp": "a kernel with CONFIG_XFRM_USER, CONFIG_INET_ESP, CONFIG_INET6_ESP and CONFIG_CRYPTO_GCM",
+    "bridge-vlan": "a kernel built with CONFIG_BRIDGE_VLAN_FILTERING",
     "nft": "apt-get install nftables",
     "link": "a kernel built with it, or its module loaded (modprobe)",
 }

@@ -11,18 +11,25 @@ from reconciler.host import libc
 from reconciler.host.host import OWN_NAMESPACE
 from reconciler.host.rtnl import Rtnl
 from reconciler.netlink.link import IFLA_LINK, new_link, veth_peer
-from reconciler.netlink.wire import u16, u32
+from reconciler.netlink.wire import u8, u16, u32
 from reconciler.netlink.xfrm import NETLINK_XFRM, new_state
 
 _PARENT, _CHILD = 2, 3
+_VLAN_FILTERING = 7  # IFLA_BR_VLAN_FILTERING
 # Those that need something to stand on or to say: (IFLA_INFO_DATA, body).
 _NEEDS_PARENT = frozenset(("macvlan", "macvtap", "ipvlan", "ipvtap", "vlan"))
 
 
+def bridge_vlan() -> str:
+    """The same for bridges that filter by VLANs."""
+    return link_kind("bridge", u8(_VLAN_FILTERING, 1))
+
+
 @cache
-def link_kind(kind: str) -> str:
-    """ "" when interfaces of this kind can be made here; else the kernel's words. Needs CAP_SYS_ADMIN."""
-    return _apart(lambda: _try(kind))
+def link_kind(kind: str, data: bytes = b"") -> str:
+    """ "" when interfaces of this kind (with these IFLA_INFO_DATA) can be made here; else the kernel's words. Needs
+    CAP_SYS_ADMIN."""
+    return _apart(lambda: _try(kind, data))
 
 
 @cache
@@ -59,17 +66,16 @@ def _try_esp() -> str:
         socket.close()
 
 
-def _try(kind: str) -> str:
+def _try(kind: str, data: bytes) -> str:
     socket = Rtnl()
     here = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = b""
         body: list[bytes] = []
         requests = []
         if kind in _NEEDS_PARENT:
             requests.append(new_link(_PARENT, "parent", "veth", data=veth_peer(9, "other", here)))
             body.append(u32(IFLA_LINK, _PARENT))
-            data = u16(1, 10) if kind == "vlan" else b""
+            data = u16(1, 10) if kind == "vlan" else data
         if kind == "veth":
             data = veth_peer(9, "other", here)
         elif kind in ("vxlan", "geneve"):

@@ -179,20 +179,15 @@ def _subnet(
 
 
 def _overlaps(documents: Sequence[Document], views: dict[str, NetworkView], problems: Problems) -> None:
-    """Every pair once, by sorting: an overlap is always with the widest one that began before."""
-    for version in (4, 6):
-        spans = (
-            sorted(
-                (int(s.cidr.network_address), -int(s.cidr.broadcast_address), doc.name, n, s)
-                for doc in documents
-                for n, s in enumerate(views[doc.name].subnets)
-                if s.cidr.version == version
-            )
-            if documents
-            else []
-        )
+    """Every pair of one routing domain once, by sorting: an overlap is always with the widest one that began before."""
+    domains: dict[tuple[int, str], list[tuple[int, int, str, int, SubnetView]]] = {}
+    for doc in documents:
+        for n, s in enumerate(views[doc.name].subnets):
+            span = (int(s.cidr.network_address), -int(s.cidr.broadcast_address), doc.name, n, s)
+            domains.setdefault((s.cidr.version, doc.options.domain()), []).append(span)
+    for _domain, spans in sorted(domains.items()):
         widest = None
-        for span in spans:
+        for span in sorted(spans, key=lambda span: span[:4]):
             if widest is not None and span[0] <= -widest[1]:
                 problems.add(
                     span[4].origin,

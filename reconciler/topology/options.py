@@ -27,6 +27,10 @@ class NetworkOptions(Model):
         """Addresses that the driver itself takes: no endpoint gets one of them."""
         return ()
 
+    def domain(self) -> str:
+        """The routing domain: networks of different ones may have the same subnets. "": the host's own routing table."""
+        return ""
+
     def leases(self) -> bool:
         """Whether endpoints can have addresses by DHCP and from router advertisements: somebody else is on the segment."""
         return False

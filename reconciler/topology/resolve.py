@@ -138,7 +138,9 @@ def _host_clashes(networks: Iterable[NetworkView], facts: NodeFacts) -> Iterable
     """Subnets that cover a route of the host that is not ours: its traffic would go astray (moby#46756)."""
     routes = [(ip_network(route.to), route.dev) for route in facts.routes]
     for network in networks:
-        shared = network.options.shares() if network.options is not None else frozenset()
+        if network.options is None or network.options.domain():
+            continue
+        shared = network.options.shares()
         for subnet in network.subnets:
             for to, dev in routes:
                 if to.version == subnet.cidr.version and dev not in shared and subnet.cidr.overlaps(to):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from reconciler.netlink.table import FLAG8, FLAG32, U16, U32, Attribute, Table
+from reconciler.netlink.table import BE16, FLAG8, FLAG32, U16, U32, Attribute, Table, choice
 from reconciler.resources.linkinfo.info import LinkInfo
+from reconciler.resources.linkinfo.vlan import PROTOCOLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +23,13 @@ class Bridge(LinkInfo):
         stp=Attribute(5, FLAG32),
         priority=Attribute(6, U16),
         vlan_filtering=Attribute(7, FLAG8),
+        vlan_protocol=Attribute(8, choice(BE16, PROTOCOLS)),
         group_fwd_mask=Attribute(9, U16),
         mcast_snooping=Attribute(23, FLAG8),
         mcast_querier=Attribute(25, FLAG8),
         nf_call_iptables=Attribute(36, FLAG8),
         nf_call_ip6tables=Attribute(37, FLAG8),
+        vlan_default_pvid=Attribute(39, U16),
     )
 
     stp: bool | None = None
@@ -39,6 +42,8 @@ class Bridge(LinkInfo):
     mcast_snooping: bool | None = None
     mcast_querier: bool | None = None
     vlan_filtering: bool | None = None
+    vlan_protocol: str | None = None  # 802.1Q | 802.1ad
+    vlan_default_pvid: int | None = None  # what a new port gets; 0: nothing
     nf_call_iptables: bool | None = None
     nf_call_ip6tables: bool | None = None
 
