@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from reconciler.drivers.firewall import Firewall, Zone
+from reconciler.drivers.driver import Publishing
+from reconciler.drivers.firewall import Firewall, Zone, published_chains
 from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.plug import plug_address, render_plug
 from reconciler.errors import Origin, Problem
@@ -59,6 +60,13 @@ class Snat(Model):
     )
 
 
+class HostAddresses(Model):
+    """Where ports are published."""
+
+    ipv4: IPAddress | None = Field(default=None, description="An IPv4 address of the host.")
+    ipv6: IPAddress | None = Field(default=None, description="An IPv6 address of the host.")
+
+
 class BridgeOptions(NetworkOptions):
     """Options of driver bridge."""
 
@@ -76,6 +84,9 @@ class BridgeOptions(NetworkOptions):
     snat: Snat = Field(default=Snat(), description="Fixed source addresses instead of masquerading.")
     gateway_mode: GatewayMode = Field(
         default=GatewayMode(), description="How each family leaves the network, and who may come in."
+    )
+    host_addresses: HostAddresses = Field(
+        default=HostAddresses(), description="Addresses of the host for published ports that name none. Default: all."
     )
     inter_container: bool = Field(default=True, description="False: endpoints of this network cannot reach each other.")
     trusted_interfaces: list[InterfaceName] = Field(
@@ -144,6 +155,12 @@ class BridgeDriver:
     def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
         return short_name("ve-", "endpoint", network.name, endpoint.name)
 
+    def publishing(self, network: NetworkView) -> Publishing:
+        options: BridgeOptions = network.options
+        modes = {4: options.gateway_mode.ipv4, 6: options.gateway_mode.ipv6}
+        own = (options.host_addresses.ipv4, options.host_addresses.ipv6)
+        return Publishing((bridge_name(network),), modes, tuple(address for address in own if address is not None))
+
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: BridgeOptions = network.options
         at = partial(network.at, "spec", "options")
@@ -186,11 +203,14 @@ class BridgeDriver:
                     f"network {network.name}: gateway mode isolated (IPv{version}) is for internal networks",
                     "write spec.internal: true as well",
                 )
-        for version, address in ((4, options.snat.ipv4), (6, options.snat.ipv6)):
+        pairs = (("snat", options.snat), ("hostAddresses", options.host_addresses))
+        for name, version, address in (
+            (name, version, address) for name, pair in pairs for version, address in ((4, pair.ipv4), (6, pair.ipv6))
+        ):
             if address is not None and address.version != version:
                 yield Problem(
-                    at("snat", f"ipv{version}"),
-                    f"network {network.name}: snat.ipv{version} is {address}",
+                    at(name, f"ipv{version}"),
+                    f"network {network.name}: {name}.ipv{version} is {address}",
                     f"write an IPv{version} address",
                 )
         if options.group_fwd_mask is not None and options.group_fwd_mask & 7:
@@ -274,6 +294,7 @@ class BridgeDriver:
             internal=network.internal,
             outside={v: "accept" if mode == "nat-unprotected" else "drop" for v, mode in modes.items()},
             nat=nat,
+            published=published_chains(network, self.publishing(network)),
         )
 
     # -- its endpoints -------------------------------------------------------------------------------------
@@ -292,7 +313,12 @@ class BridgeDriver:
             master=bridge_name(network),
             addr_gen="none",
             peer=Peer(netns=netns, name=dev),
-            port=BridgePort(isolated=not options.inter_container, hairpin=options.hairpin),
+            port=BridgePort(
+                isolated=not options.inter_container,
+                # Where bridged frames pass the IP hooks, what a sandbox sends to its own published port is translated
+                # in the bridge, and leaves by the port that it came in by.
+                hairpin=options.hairpin or bool(endpoint.publish),
+            ),
         )
         yield Link(
             key=link_key(netns, dev),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from reconciler.errors import Problem
 from reconciler.resources.resource import Resource
 from reconciler.topology.options import EndpointOptions, NetworkOptions
-from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
+from reconciler.topology.view import Address, EndpointView, NetworkView, NodeFacts, Topology
 
 
 class Place(StrEnum):
@@ -19,6 +20,17 @@ class Place(StrEnum):
     SANDBOX = "sandbox"  # they never do (macvlan, ipvlan): only inside the sandbox's namespace
     DRIVER = "driver"  # the driver makes filters of its own from the policies (OVN's ACLs, VPP's)
     NOWHERE = "nowhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """How a network's endpoints are reached by the host's addresses. ``interfaces`` are those of the host behind which
+    they are; ``modes`` say it by IP version: nat | nat-unprotected | routed | isolated; ``addresses`` are the host's
+    that ports are published on where an endpoint names none (none: all)."""
+
+    interfaces: tuple[str, ...]
+    modes: Mapping[int, str]
+    addresses: tuple[Address, ...] = ()
 
 
 class Driver(Protocol):
@@ -59,3 +71,10 @@ def host_port(driver: Driver, network: NetworkView, endpoint: EndpointView) -> s
     that has one says so by a method ``host_port(network, endpoint)``."""
     said = getattr(driver, "host_port", None)
     return said(network, endpoint) if said is not None else None
+
+
+def publishing(driver: Driver, network: NetworkView) -> Publishing | None:
+    """How ports are published on this network; None: they cannot be. A driver that can says so by a method
+    ``publishing(network)``."""
+    said = getattr(driver, "publishing", None)
+    return said(network) if said is not None else None

@@ -12,14 +12,16 @@ is an element more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from reconciler.drivers.driver import Publishing
 from reconciler.drivers.nftexpr import (
     ACCEPT,
     DROP,
     ESTABLISHED,
     MASQUERADE,
+    Expr,
     meta,
     rule,
     snat_map,
@@ -39,10 +41,14 @@ from reconciler.resources.nft import (
     table_key,
 )
 from reconciler.resources.resource import Resource
+from reconciler.topology.view import NetworkView
 
 FAMILY = "inet"
 # nft(8), table of standard priority names.
-FILTER, SRCNAT = 0, 100
+RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
+# What must hold of a packet before it is asked whether a port is published: that its address was translated, or nothing.
+TRANSLATED: Expr = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
+PUBLISHED: Mapping[str, tuple[Expr, ...]] = {"published": (TRANSLATED,), "opened": ()}
 
 
 def table_name(owner: str) -> str:
@@ -67,6 +73,7 @@ class Zone:
     internal: bool
     outside: dict[int, str]
     nat: tuple[tuple[int, str, str | None], ...]
+    published: tuple[str, ...] = ()  # chains of features/ports.py
 
 
 class Firewall:
@@ -142,6 +149,8 @@ class Firewall:
 def _inward(zone: Zone) -> Iterable[Rule]:
     """Frames between two ports of one bridge pass here too where br_netfilter is on: hence the first rule."""
     name = zone.network
+    for chain in zone.published:
+        yield rule(f"{name}: published ports", *PUBLISHED[chain], {"jump": {"target": chain}})
     if zone.inter_container:
         yield rule(f"{name}: among its own endpoints", meta("iifname", zone.interface), ACCEPT)
     else:
@@ -167,3 +176,12 @@ def _inward(zone: Zone) -> Iterable[Rule]:
 def _outward(zone: Zone) -> Iterable[Rule]:
     if zone.internal:
         yield rule(f"{zone.network}: internal, no way out", DROP)
+
+
+def published_chains(network: NetworkView, publishing: Publishing | None) -> tuple[str, ...]:
+    """The chains of features/ports.py that a network's traffic must be asked by: none where no port is published."""
+    if publishing is None or not any(endpoint.publish for endpoint in network.local):
+        return ()
+    modes = set(publishing.modes.values())
+    nat = ("published",) if modes & {"nat", "nat-unprotected"} else ()
+    return (*nat, "opened") if "routed" in modes else nat

@@ -7,7 +7,8 @@ from collections.abc import Container, Iterable
 from ipaddress import ip_address
 
 from reconciler.drivers.stack import BASELINE
-from reconciler.host import sysfs
+from reconciler.host import sockdiag, sysfs
+from reconciler.host.attendant import OURS
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.netlink.address import RTM_GETADDR, decode_address, dump_addresses
@@ -22,7 +23,7 @@ from reconciler.resources.registry import actuators
 from reconciler.resources.resource import Key, Observed, Resource
 from reconciler.resources.sriov import in_use
 from reconciler.resources.sysctl import Sysctl, sysctl_key
-from reconciler.topology.view import HostLink, HostRoute, NodeFacts, PhysicalFunction
+from reconciler.topology.view import HostLink, HostRoute, HostSocket, NodeFacts, PhysicalFunction
 
 RESOLV_CONF = "/etc/resolv.conf"
 _FIRST = ("netns", "link")  # namespaces are opened, then interfaces give names to indices; all else builds on both
@@ -102,6 +103,7 @@ def read_facts(host: Host, node: str) -> NodeFacts:
         nameservers=_nameservers(),
         links=_links(host),
         functions=_functions(host),
+        sockets=_sockets(host),
     )
 
 
@@ -127,6 +129,16 @@ def _links(host: Host) -> tuple[HostLink, ...]:
         for link in sorted(host.root.links, key=lambda link: link.name)
         if link.name != "lo" and owner_of(link.altnames)[0] != host.owner
     )
+
+
+def _sockets(host: Host) -> tuple[HostSocket, ...]:
+    """Who listens, but for what we hold ourselves."""
+    found = {
+        HostSocket(one.protocol, one.address, one.port, one.both)
+        for one in sockdiag.listening(host.root)
+        if one.mark != OURS
+    }
+    return tuple(sorted(found, key=lambda one: (one.protocol, one.port, one.address)))
 
 
 def _functions(host: Host) -> tuple[PhysicalFunction, ...]:

@@ -12,7 +12,7 @@ from reconciler.planner.reason import difference
 from reconciler.resources.data import from_data, key_from_data, origin_from_data, origin_to_data, to_data
 from reconciler.resources.registry import kinds
 from reconciler.resources.resource import Impact, Key, Observed, Resource
-from reconciler.topology.view import HostLink, HostRoute, NodeFacts, PhysicalFunction
+from reconciler.topology.view import HostLink, HostRoute, HostSocket, NodeFacts, PhysicalFunction
 
 PLAN, SNAPSHOT = "cnm-plan", "cnm-snapshot"
 
@@ -246,7 +246,7 @@ def snapshot_from_data(data: Any) -> Observation:
         before = from_data({"key": item["key"], "spec": was}) if was is not None else None
         items[resource.key] = Observed(resource, owner, before)
     names = {"name", "owner", "kernel", "capabilities", "ra_links", "uplink_mtu", "routes", "nameservers", "links"}
-    facts = _Reader.mapping(document["facts"], names, "facts", frozenset({"functions"}))
+    facts = _Reader.mapping(document["facts"], names, "facts", frozenset({"functions", "sockets"}))
     if type(facts["uplink_mtu"]) is not int:
         raise ValueError("facts: uplink_mtu is a number")
     routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
@@ -290,6 +290,7 @@ def snapshot_from_data(data: Any) -> Observation:
                 )
                 for link in links
             ),
+            sockets=tuple(_socket(item) for item in _Reader.listing(facts.get("sockets", []), "sockets")),
             functions=tuple(_function(item) for item in _Reader.listing(facts.get("functions", []), "functions")),
         ),
         partial=tuple(text(item, "partial") for item in _Reader.listing(document["partial"], "partial")),
@@ -307,6 +308,15 @@ def check_asked(plan: Plan, desired: Iterable[Resource]) -> tuple[Problem, ...]:
         elif op.action is Action.DELETE and asked is not None and not op.recreate:
             found.append(Problem(Origin(document=str(op.key)), "the manifests ask for what this plan deletes"))
     return tuple(found)
+
+
+def _socket(data: Any) -> HostSocket:
+    item = _Reader.mapping(data, {"protocol", "address", "port", "both"}, "socket")
+    if type(item["port"]) is not int or type(item["both"]) is not bool:
+        raise ValueError("facts: the port of a socket is a number")
+    return HostSocket(
+        _Reader.text(item["protocol"], "protocol"), _Reader.text(item["address"], "address"), item["port"], item["both"]
+    )
 
 
 def _function(data: Any) -> PhysicalFunction:

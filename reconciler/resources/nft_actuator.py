@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from errno import EIO
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # nft 1.0.6 neither writes nor lists a table's comment as JSON, so the mark is an empty chain that says it.
 _MARK = "owned-by-"
+_PORTS = re.compile(r"[0-9]+-[0-9]+\Z")
 
 
 class NftActuator:
@@ -220,6 +222,8 @@ def _verdict(data: Any) -> str:
 def _element_json(element: str) -> Any:
     if " . " in element:
         return {"concat": [_element_json(part) for part in element.split(" . ")]}
+    if _PORTS.match(element):
+        return {"range": element.split("-")}
     if "/" in element:
         address, _, length = element.partition("/")
         return {"prefix": {"addr": address, "len": int(length)}}

@@ -42,9 +42,9 @@ class Relay(Attended):
     to_port: int
 
     def claims(self) -> Iterable[Claim]:
-        for address in self.bind:
-            for port in range(self.first, self.last + 1):
-                yield Claim("port", "", f"{self.protocol}/{address}/{port}")
+        """Whatever the addresses: all of them at once do not go with one of them."""
+        for port in range(self.first, self.last + 1):
+            yield Claim("port", "", f"{self.protocol}/{port}")
 
     def sockets(self, host: Host) -> Sequence[socket]:
         found: list[socket] = []

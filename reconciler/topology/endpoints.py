@@ -14,6 +14,7 @@ from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
 from reconciler.topology.allocate import Pool, pool_of, reserved, reserved_for
 from reconciler.topology.derive import link_local_of, mac_of
+from reconciler.topology.publish import publications
 from reconciler.topology.sandboxes import slashed
 from reconciler.topology.view import Address, EndpointView, Interface, NetworkView, RouteView, SandboxView
 
@@ -341,6 +342,7 @@ def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> En
         local=sandbox.node == here,
         document=document,
         options=document.options,
+        publish=tuple(publications(document, spec.publish, problems)),
         origin=document.origin,
         guard=spec.guard,
         ether_types=tuple(sorted(set(spec.ether_types))),

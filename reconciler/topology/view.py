@@ -43,6 +43,19 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishView:
+    """Ports ``first`` to ``last`` of the host that lead to those from ``to`` on in a sandbox. ``protocol``: tcp | udp |
+    sctp. ``addresses`` are the host's; none: all of them."""
+
+    protocol: str
+    first: int
+    last: int
+    to: int
+    addresses: tuple[Address, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxView:
     """A network stack. ``netns`` is what resource keys carry: the sandbox's own name; its container's for
     ``stack: {container: ...}``; ``""`` for the host; ``NAME.HASH`` for a namespace that others made.
@@ -94,6 +107,7 @@ class EndpointView:
     guard: bool = True  # its host-side port lets only its own addresses pass as source
     ether_types: tuple[int, ...] = ()  # what the guard lets pass beside IPv4, IPv6 and ARP
     leased: tuple[int, ...] = ()  # IP versions whose addresses others give: 4 by DHCP, 6 by router advertisements
+    publish: tuple[PublishView, ...] = ()
     on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
     document: Document | None = field(default=None, compare=False, repr=False)
 
@@ -174,6 +188,17 @@ class HostRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class HostSocket:
+    """A port of the host on which somebody else listens. ``address`` is ``::`` too for what takes both families
+    (``both``)."""
+
+    protocol: str
+    address: str
+    port: int
+    both: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HostLink:
     """An interface of the host that is not ours. ``type`` is the kernel's kind, "" for hardware; ``addresses`` are
     its global ones, with prefix length; ``parent`` is the interface of the host that it rides on, ``master`` the one
@@ -224,6 +249,7 @@ class NodeFacts:
     nameservers: tuple[str, ...] = ()
     links: tuple[HostLink, ...] = ()
     functions: tuple[PhysicalFunction, ...] = ()
+    sockets: tuple[HostSocket, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

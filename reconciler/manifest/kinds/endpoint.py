@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from reconciler.manifest.model import DocumentModel, Model
 from reconciler.manifest.types import Cidr, InterfaceName, IPAddress, Mac, Mtu, Name, SysctlName, SysctlValue
@@ -17,6 +18,48 @@ class Route(Model):
     via: IPAddress | None = Field(default=None, description="Next hop. Default: directly on the link.")
     metric: Annotated[int, Field(ge=0, le=4294967295)] = Field(
         default=0, description="Route metric; lower wins. 0: the kernel's default."
+    )
+
+
+_RANGE = re.compile(r"([1-9][0-9]{0,4})-([1-9][0-9]{0,4})\Z")
+
+
+def _ports(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    if isinstance(value, str):
+        found = _RANGE.match(value)
+        if found and int(found[1]) <= int(found[2]) <= 65535:
+            return value
+    raise ValueError(f"{value!r} is not a port: write a number from 1 to 65535, or a range like '8000-8009'")
+
+
+Ports = Annotated[
+    int | str,
+    BeforeValidator(_ports),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": "^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$"},
+            ]
+        }
+    ),
+]
+
+
+class Publish(Model):
+    """Ports of the sandbox that are reached by the host's addresses."""
+
+    port: Ports | list[Ports] = Field(
+        description="Ports in the sandbox: a number, a range like 8000-8009, or a list of these."
+    )
+    host_port: Ports | list[Ports] | None = Field(
+        default=None, description="Ports of the host, as many and in the same order. Default: the same numbers."
+    )
+    protocol: Literal["tcp", "udp", "sctp"] = Field(default="tcp", description="The protocol.")
+    host_addresses: list[IPAddress] = Field(
+        default=[], description="Addresses of the host, of either family. Default: all, IPv4 and IPv6 alike."
     )
 
 
@@ -45,6 +88,10 @@ class EndpointSpec(Model):
     mac: Mac | None = Field(default=None, description="MAC address. Default: derived from network and endpoint name.")
     mtu: Mtu | None = Field(default=None, description="MTU of this endpoint in bytes. Default: the network's.")
     aliases: list[Name] = Field(default=[], description="Further names by which peers on this network find it.")
+    publish: list[Publish] = Field(
+        default=[],
+        description="Ports that are reached by the host's addresses. Only on the endpoint that carries the sandbox's default route.",
+    )
     gateway_priority: Annotated[int, Field(ge=-2147483648, le=2147483647)] = Field(
         default=0, description="The sandbox's default route goes through the endpoint with the highest priority."
     )
@@ -83,6 +130,9 @@ spec:
   interface: eth0
   addresses: [172.20.0.10, "2001:db8:20::10"]
   aliases: [store]
+  publish:
+    - {port: 80, hostPort: 8080}
+    - {port: [53, 5000-5009], protocol: udp, hostAddresses: [192.0.2.10]}
   gatewayPriority: 10
   routes:
     - {to: 10.8.0.0/16, via: 172.20.0.9}

@@ -52,6 +52,10 @@ _NAT = NftChain(
     ),
 )
 _ELEMENT = NftElement(key=element_key(*_T, "to", "br0"), value="goto to-front")
+_PORTS = NftSet(key=set_key(*_T, "ports"), type="inet_proto . inet_service", data_type="inet_service")
+_RANGES = NftSet(
+    key=set_key(*_T, "ranges"), type="ipv4_addr . inet_proto . inet_service", data_type="ipv4_addr", interval=True
+)
 _FOREIGN = "nft add table inet cnm"
 
 SAMPLE = Sample(spec=_TABLE, foreign=_FOREIGN, beside=(_BRIDGES, _INNER), cascade=(_TABLE.key,))
@@ -71,4 +75,18 @@ MORE = (
     Sample(base=(_TABLE, _TO, _INNER), spec=_ELEMENT, variants=(replace(_ELEMENT, value="drop"),), cascade=(_TO.key,)),
     Sample(base=(_TABLE, _SNAT), spec=NftElement(key=element_key(*_T, "snat4", "192.0.2.0/24"), value="198.51.100.1")),
     Sample(base=(_TABLE, _SOURCES), spec=NftElement(key=element_key(*_T, "sources", "192.0.2.0/24"))),
+    Sample(base=(_TABLE,), spec=_PORTS, variants=(replace(_PORTS, type="inet_service . inet_proto"),)),
+    Sample(
+        base=(_TABLE, _PORTS),
+        spec=NftElement(key=element_key(*_T, "ports", "sctp . 80"), value="8080"),
+        variants=(NftElement(key=element_key(*_T, "ports", "sctp . 80"), value="8081"),),
+    ),
+    Sample(
+        base=(_TABLE, _RANGES),
+        spec=NftElement(key=element_key(*_T, "ranges", "192.0.2.1 . udp . 5000-5009"), value="10.1.0.2"),
+    ),
+    Sample(
+        base=(_TABLE, _RANGES),
+        spec=NftElement(key=element_key(*_T, "ranges", "192.0.2.1 . tcp . 80"), value="10.1.0.2"),
+    ),
 )
