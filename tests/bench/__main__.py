@@ -1,21 +1,37 @@
-"""``make bench`` (BENCH_ARGS="--sizes 100,1000,10000 --rounds 5"): measure, then write docs/benchmarks.{md,svg}."""
+"""``make bench`` (BENCH_ARGS="--minutes 12 --rounds 5 --only TEXT"): measure, then write docs/benchmarks.{md,svg}."""
 
 from __future__ import annotations
 
 import argparse
 import gc
 import resource
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from time import monotonic
+from typing import NamedTuple, TypeVar
 
-from tests.bench import cnm, floor, peers, report
+from reconciler.errors import CnmError
+from tests.bench import cnm, floor, links, peers, report
+from tests.bench.peers import SLOW
 from tests.bench.scene import Scene
+from tests.bench.scenes import scenes
 from tests.lab import Host
 from tests.lab.host import ROOT
 
-SLOW = 100  # contenders that take seconds for this many are measured up to here
+# (scene, share of the time). Beside the bare tools; the smaller a scene, the sooner its five rounds are over.
+BESIDE = [
+    (Scene(100, 1), 1),
+    (Scene(100, 10), 1),
+    (Scene(1_000, 1), 2),
+    (Scene(1_000, 10), 3),
+    (Scene(1_000, 100), 2),
+    (Scene(10_000, 10), 5),
+    (Scene(10_000, 100), 5),
+]
+ALONE, LINKS = 1, 2  # shares of each scene of cnm alone, and of each kind of link
 
 
 class Contender(NamedTuple):
@@ -30,7 +46,7 @@ class Contender(NamedTuple):
 def contenders() -> list[Contender]:
     return [
         Contender(report.FLOOR, floor.play),
-        Contender("ip", peers.play_ip),
+        Contender("ip", peers.play_ip, 1_000),
         Contender("cnm", cnm.play_stages),
         Contender("cnm command", cnm.play_command),
         Contender("pyroute2", peers.play_pyroute2, SLOW),
@@ -38,53 +54,123 @@ def contenders() -> list[Contender]:
     ]
 
 
-def measure(sizes: list[int], width: int, rounds: int, only: str) -> report.Results:
+class Clock:
+    """Shares of the time that all of it may take."""
+
+    def __init__(self, seconds: float, shares: int) -> None:
+        self._left, self._shares = seconds, shares
+
+    def deadline(self, share: int) -> float:
+        """Until when something with this share may begin another round. What it leaves over, others have."""
+        self._begun = monotonic()
+        allowed = self._left * share / max(self._shares, 1)
+        self._shares -= share
+        return self._begun + allowed
+
+    def done(self) -> None:
+        self._left -= monotonic() - self._begun
+
+
+def measure(minutes: float, rounds: int, only: str) -> report.Results:
     """All contenders in turn, round by round, so that a busy moment of the machine meets them all."""
-    results = report.Results(rounds, width)
-    chosen = [contender for contender in contenders() if only in contender.name or contender.name == report.FLOOR]
-    for contender in chosen:
-        if contender.absent:
-            results.absent[contender.name] = contender.absent
-    for size in sizes:
-        scene = Scene(size, width)
-        with Host("bench") as host, host.entered():
-            results.netns[size] = scene.make_namespaces()
-            for number in range(rounds):
-                for contender in chosen:
-                    if contender.absent or size > contender.largest:
-                        continue
-                    gc.collect()
-                    seconds = contender.play(scene)
-                    results.add(size, contender.name, seconds)
-                    shown = ", ".join(
-                        f"{stage} {seconds[stage] * 1000:.0f} ms" for stage in report.STAGES if stage in seconds
-                    )
-                    print(f"{size:,} endpoints, round {number + 1}: {contender.name}: {shown}", flush=True)
+    results = report.Results()
+    everyone = contenders()
+    beside = [(scene, share) for scene, share in BESIDE if only in scene.title]
+    alone = [scene for scene in scenes() if only in scene.title]
+    kinds = [kind for kind in links.KINDS if only in f"links: {kind}"]
+    clock = Clock(minutes * 60, sum(share for _, share in beside) + ALONE * len(alone) + LINKS * len(kinds))
+    for _ in range(rounds):
+        results.add("start", "", cnm.startup())
+    for kind in kinds:
+        deadline = clock.deadline(LINKS)
+        _links(results, kind, rounds, deadline)
+        clock.done()
+    for scene, share in [*((scene, ALONE) for scene in alone), *beside]:
+        chosen = [c for c in everyone if c.name == "cnm"] if scene in alone else everyone
+        for contender in chosen:
+            if contender.absent:
+                results.absent[contender.name] = contender.absent
+        _endpoints(results, scene, chosen, rounds, clock.deadline(share))
+        clock.done()
     return results
+
+
+T = TypeVar("T")
+
+
+def _tried(results: report.Results, name: str, title: str, play: Callable[[], T]) -> T | None:
+    """None for what failed; the page and the exit status tell. It is not tried again."""
+    if (name, title) in results.failed:
+        return None
+    try:
+        return play()
+    except (CnmError, RuntimeError, AssertionError, subprocess.CalledProcessError, OSError) as error:
+        results.failed[name, title] = " ".join(str(error).split())[:300]
+        print(f"{title}: {name} FAILED: {results.failed[name, title]}", flush=True)
+        return None
+
+
+def _endpoints(results: report.Results, scene: Scene, chosen: list[Contender], rounds: int, deadline: float) -> None:
+    with Host("bench") as host, host.entered():
+        scene.prepare()
+        results.scene(scene, scene.make_namespaces())
+        for number in range(rounds):
+            for contender in chosen:
+                if contender.absent or scene.size > contender.largest:
+                    continue
+                gc.collect()
+                seconds = _tried(results, contender.name, scene.title, partial(contender.play, scene))
+                if seconds is None:
+                    continue
+                results.add(scene.title, contender.name, seconds)
+                shown = ", ".join(
+                    f"{stage} {seconds[stage] * 1000:.0f} ms" for stage in report.STAGES if stage in seconds
+                )
+                print(f"{scene.title}, round {number + 1}: {contender.name}: {shown}", flush=True)
+            if monotonic() > deadline:
+                break
+
+
+def _links(results: report.Results, kind: str, rounds: int, deadline: float) -> None:
+    """A hundred by everybody; a thousand by those who can."""
+    for count in (SLOW, 1_000):
+        many = links.Links(kind, count)
+        for number in range(rounds):
+            for tool in links.tools():
+                if tool.absent:
+                    results.absent[tool.name] = tool.absent
+                elif kind in tool.kinds and count <= tool.largest:
+                    seconds = _tried(results, tool.name, many.title, partial(links.play, many, tool))
+                    if seconds is None:
+                        continue
+                    results.add(many.title, tool.name, {"make": seconds})
+                    print(f"{many.title}, round {number + 1}: {tool.name}: {seconds * 1000:.0f} ms", flush=True)
+            if monotonic() > deadline:
+                break
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--sizes", default="100,1000", help="numbers of endpoints, separated by commas (100,1000)")
-    parser.add_argument("--bridges", type=int, default=10, help="bridges that they are spread over (10)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (5)")
-    parser.add_argument("--only", default="", help="measure the floor and contenders with this in their name")
+    parser.add_argument("--minutes", type=float, default=11, help="about how long it may take (11)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, while there is time; the median counts (5)")
+    parser.add_argument("--only", default="", help="measure scenes with this in their title only, and write nothing")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of benchmarks.md and .svg (docs)")
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the floor, too, keeps a socket for each namespace
     facts = report.machine()
     try:
-        results = measure(
-            [int(size) for size in arguments.sizes.split(",")], arguments.bridges, arguments.rounds, arguments.only
-        )
+        results = measure(arguments.minutes, arguments.rounds, arguments.only)
     except OSError as error:
         sys.exit(f"bench: {error}")
-    arguments.output.mkdir(parents=True, exist_ok=True)
     page = report.markdown(results, facts)
-    (arguments.output / "benchmarks.md").write_text(page)
-    (arguments.output / "benchmarks.svg").write_text(report.svg(results))
+    if not arguments.only:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / "benchmarks.md").write_text(page)
+        (arguments.output / "benchmarks.svg").write_text(report.svg(results))
     print("\n" + page)
+    if results.failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 from reconciler.engine.controller import NetworkController
 from tests.bench.scene import Scene
 
+LOOKS = 3  # empty plans a round
 FOLDER, STATE = Path("/run/bench-manifests"), Path("/run/bench-state")
 
 
 def play_stages(scene: Scene) -> dict[str, float]:
     """Every stage's seconds in one process, as a program that embeds the controller sees them."""
     _fresh(scene)
-    with NetworkController(state_dir=STATE, node="bench") as controller:
+    with NetworkController(state_dir=STATE, node=scene.node) as controller:
         planned = controller.plan([str(FOLDER)])
         seconds = {f"plan, first: {stage}": value for stage, value in planned.seconds.items()}
         report = controller.execute(planned)
@@ -27,16 +29,20 @@ def play_stages(scene: Scene) -> dict[str, float]:
         seconds |= {f"apply: {stage}": value for stage, value in report.seconds.items()}
         seconds["write"] = sum(report.seconds.values())
         scene.works()
-        planned = controller.plan([str(FOLDER)])
-        if not planned.plan.empty:
-            raise RuntimeError(f"the second plan is not empty: {[op.id for op in planned.plan.ops()][:5]}")
-        seconds |= {f"plan, empty: {stage}": value for stage, value in planned.seconds.items()}
-        seconds["read"] = sum(value for stage, value in planned.seconds.items() if stage != "load")
+        empty = [controller.plan([str(FOLDER)]) for _ in range(LOOKS)]
+        if not empty[-1].plan.empty:
+            raise RuntimeError(f"the second plan is not empty: {[op.id for op in empty[-1].plan.ops()][:5]}")
+        for stage in empty[-1].seconds:
+            seconds[f"plan, empty: {stage}"] = median(planned.seconds[stage] for planned in empty)
+        seconds["read"] = median(sum(planned.seconds.values()) - planned.seconds["load"] for planned in empty)
         clock = perf_counter()
-        report = controller.execute(controller.plan_destroy())
-        seconds["delete"] = perf_counter() - clock
+        planned = controller.plan_destroy()
+        seconds["destroy: plan"] = perf_counter() - clock
+        report = controller.execute(planned)
         if not report.ok:
             raise RuntimeError(f"destroy failed: {report.failed[:3]} {report.left[:3]}")
+        seconds |= {f"destroy: {stage}": value for stage, value in report.seconds.items()}
+        seconds["delete"] = sum(report.seconds.values())
     return seconds
 
 
@@ -45,9 +51,9 @@ def play_command(scene: Scene) -> dict[str, float]:
     _fresh(scene)
     seconds: dict[str, float] = {}
     common = ["--state-dir", str(STATE)]
-    seconds["write"], _ = _command("apply", "--yes", "--quiet", "--node", "bench", *common, str(FOLDER))
+    seconds["write"], _ = _command("apply", "--yes", "--quiet", "--node", scene.node, *common, str(FOLDER))
     scene.works()
-    seconds["read"], seconds["peak MB of an empty plan"] = _command("plan", "--node", "bench", *common, str(FOLDER))
+    seconds["read"], seconds["peak MB of an empty plan"] = _command("plan", "--node", scene.node, *common, str(FOLDER))
     seconds["delete"], _ = _command("destroy", "--yes", "--quiet", *common)
     return seconds
 
@@ -68,3 +74,19 @@ def _command(*arguments: str) -> tuple[float, float]:
     if process.returncode:
         raise RuntimeError(f"cnm {' '.join(arguments)}: exit status {process.returncode}")
     return perf_counter() - clock, usage.ru_maxrss / 1024
+
+
+def startup() -> dict[str, float]:
+    """Seconds of `cnm version` and `cnm --help`, and of an interpreter that imports typer and nothing else."""
+    code = "from reconciler.cli.main import main; main()"
+    runs = {
+        "import typer": ["import typer"],
+        "cnm version": [code, "version"],
+        "cnm --help": [code, "--help"],
+    }
+    found = {}
+    for name, arguments in runs.items():
+        clock = perf_counter()
+        subprocess.run([sys.executable, "-c", *arguments], stdout=subprocess.DEVNULL, check=True)
+        found[name] = perf_counter() - clock
+    return found

@@ -12,6 +12,7 @@ from tests.bench.floor import GROUP
 from tests.bench.scene import PREFIX, Scene, ip_batch
 
 CNI = Path("/usr/lib/cni")
+SLOW = 100  # who needs seconds for this many endpoints is measured up to here
 
 
 def play_ip(scene: Scene) -> dict[str, float]:
@@ -49,7 +50,7 @@ def _read(scene: Scene) -> dict[str, float]:
         if arguments == READS[0]:
             links = perf_counter() - clock
     seconds = {"read, links of the host": links, "read, host only": perf_counter() - clock}
-    if scene.size <= 1_000:  # two processes more for each namespace: a minute at 10,000
+    if scene.size <= SLOW:  # three processes for each namespace
         clock = perf_counter()
         for netns in ("", *(endpoint.netns for endpoint in scene.endpoints)):
             for arguments in READS:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 PREFIX = 20  # a subnet for each bridge, of 4,094 addresses
 
@@ -31,10 +31,24 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """``size`` endpoints spread evenly over ``width`` bridges."""
+    """``size`` endpoints spread evenly over ``width`` bridges. Other drivers' scenes change what their names say."""
 
     size: int
     width: int
+
+    node: ClassVar[str] = "bench"
+
+    @property
+    def title(self) -> str:
+        return f"{self.size:,} endpoints on {self.width} bridge{'' if self.width == 1 else 's'}"
+
+    @property
+    def family(self) -> str:
+        """Scenes that differ in size only: growth is fitted through them."""
+        return f"endpoints on {self.width} bridge{'' if self.width == 1 else 's'}"
+
+    def prepare(self) -> None:
+        """Make what the host has before anybody works: called once, inside the host."""
 
     @cached_property
     def bridges(self) -> tuple[Bridge, ...]:
@@ -81,23 +95,39 @@ class Scene:
     def write_manifests(self, folder: Path) -> None:
         """The same for cnm: a file of networks, and a file of sandboxes and endpoints for each bridge."""
         folder.mkdir(parents=True)
-        networks = [
-            _document("Network", bridge.name, f"{{driver: bridge, subnets: [{{cidr: {bridge.subnet}}}]}}")
-            for bridge in self.bridges
-        ]
+        networks = [document("Network", bridge.name, self.network(bridge)) for bridge in self.bridges]
         (folder / "networks.yaml").write_text("---\n".join(networks))
         for number, bridge in enumerate(self.bridges):
             documents = []
             for endpoint in self.endpoints[number :: self.width]:
-                stack = f"{{stack: {{path: /run/netns/{endpoint.netns}}}}}"
-                spec = f"{{network: {bridge.name}, sandbox: {endpoint.netns}, addresses: [{endpoint.address}]}}"
-                documents.append(_document("Sandbox", endpoint.netns, stack))
-                documents.append(_document("Endpoint", endpoint.netns, spec))
+                documents.append(document("Sandbox", endpoint.netns, self.sandbox(endpoint)))
+                labels = self.labels(int(endpoint.netns[1:]))
+                documents.append(document("Endpoint", endpoint.netns, self.endpoint(endpoint, bridge), labels))
             (folder / f"{bridge.name}.yaml").write_text("---\n".join(documents))
+        for name, text in self.more():
+            (folder / name).write_text(text)
+
+    def network(self, bridge: Bridge) -> str:
+        return f"{{driver: bridge, subnets: [{{cidr: {bridge.subnet}}}]}}"
+
+    def sandbox(self, endpoint: Endpoint) -> str:
+        return f"{{stack: {{path: /run/netns/{endpoint.netns}}}}}"
+
+    def endpoint(self, endpoint: Endpoint, bridge: Bridge) -> str:
+        return f"{{network: {bridge.name}, sandbox: {endpoint.netns}, addresses: [{endpoint.address}]}}"
+
+    def labels(self, number: int) -> str:
+        """Of the endpoint with this number; "" for none."""
+        return ""
+
+    def more(self) -> Iterable[tuple[str, str]]:
+        """Further files."""
+        return ()
 
 
-def _document(kind: str, name: str, spec: str) -> str:
-    return f"apiVersion: cnm/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+def document(kind: str, name: str, spec: str, labels: str = "") -> str:
+    metadata = f"{{name: {name}, labels: {labels}}}" if labels else f"{{name: {name}}}"
+    return f"apiVersion: cnm/v1alpha1\nkind: {kind}\nmetadata: {metadata}\nspec: {spec}\n"
 
 
 def ip_batch(lines: str, *, netns: str = "") -> None:
