@@ -26,7 +26,7 @@ class Execution:
 
     ``stop`` is asked before each batch: a reason to go no further, or "". ``carry_on`` True: what does not depend
     on a failure is still done. ``tolerant`` True, for the way back: an inventory that cannot be written does not
-    stop it, but is told in ``troubles``.
+    stop it.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Execution:
         self.done: list[Op] = []
         self.failed: list[ActuationError] = []
         self.skipped: list[Op] = []
-        self.troubles: list[str] = []
         self.stopped = ""
 
     def run(self) -> None:
@@ -74,6 +73,13 @@ class Execution:
         return tuple(op for op in self._plan.ops() if op.id in self._final)
 
     def _go(self, *, final: bool) -> None:
+        self._host.inventory.lenient = self._tolerant
+        try:
+            self._stages(final=final)
+        finally:
+            self._host.inventory.lenient = False
+
+    def _stages(self, *, final: bool) -> None:
         for stage in self._plan.stages:
             for batch in stage:
                 ops = [op for op in batch.ops if (op.id in self._final) is final] if self._final else list(batch.ops)
@@ -98,22 +104,17 @@ class Execution:
                 self._announce(Batch(batch.actuator, tuple(ready)))
             self._intend(ready)
         except OSError as error:
-            if not self._tolerant:
-                for op in ready:
-                    self._settle(
-                        op, Outcome(op.id, error.errno or EIO, f"not noted, so not done: {error.strerror or error}")
-                    )
-                return
-            self.troubles.append(f"the inventory could not be written: {error.strerror or error}")
+            words = f"not noted, so not done: {error.strerror or error}"
+            for op in ready:
+                self._settle(op, Outcome(op.id, error.errno or EIO, words))
+            return
         for op, outcome in self._outcomes(batch.actuator, ready):
             self._settle(op, outcome)
         try:
             self._host.inventory.save()
         except OSError as error:
             words = f"what was done could not be noted: {error.strerror or error}"
-            self.troubles.append(words)
-            if not self._tolerant:
-                self.failed.append(ActuationError(str(ready[0].key), "note", error.errno or EIO, words))
+            self.failed.append(ActuationError(str(ready[0].key), "note", error.errno or EIO, words))
 
     def _outcomes(self, actuator: str, ops: Sequence[Op]) -> list[tuple[Op, Outcome]]:
         """What became of each op. An actuator that breaks down leaves it unknown, and that counts as a failure."""

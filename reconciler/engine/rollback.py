@@ -45,7 +45,7 @@ def roll_back(host: Host, before: Before, making: frozenset[Key] = frozenset()) 
                 run.run()
                 run.finish()
                 done += run.done
-                failed = [*map(str, run.failed), *run.troubles]
+                failed = list(map(str, run.failed))
             if making or not plan.empty:
                 now = _look(host, before)
             left = remaining(before, now)

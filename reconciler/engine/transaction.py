@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from errno import EEXIST
 from time import perf_counter
 from typing import Any
@@ -125,9 +126,9 @@ class Transaction:
         making = frozenset(key for key in self._making if str(key) not in taken)
         self.rollback = roll_back(self._host, self._before, making)
         self.seconds["rollback"] = self.rollback.seconds
-        self._tidy_after()
         with suppress(OSError):  # going back twice does no harm
             self._journal.end()
+        self._tidy_after()
 
     def leave(self, reason: str = "") -> None:
         """Keep what was done, although it is not whole: the user wants to see it."""
@@ -139,8 +140,14 @@ class Transaction:
         self._journal.close()
 
     def _tidy_after(self) -> None:
-        with suppress(CnmError, OSError):  # what is remembered of things that are gone does no harm
+        """The journal is gone and gave its room back: what is remembered must be right again."""
+        assert self.rollback is not None
+        with suppress(CnmError, OSError):
             tidy(self._host, observe(self._host, (), self._planned.observation.facts))
+        inventory = self._host.inventory
+        if inventory.trouble:
+            words = f"{inventory.path} could not be written: {inventory.trouble}"
+            self.rollback = replace(self.rollback, left=(*self.rollback.left, words))
 
     def report(self) -> Report:
         run = self._run

@@ -42,6 +42,8 @@ class Inventory:
 
     def __init__(self, path: Path, step: Step = unhindered) -> None:
         self.path = path
+        self.lenient = False  # on the way back what cannot be written must not stop the rest; ``trouble`` tells
+        self.trouble = ""
         self._step = step
         self.netns: dict[str, int] = {}
         self.made: set[str] = set()
@@ -92,10 +94,22 @@ class Inventory:
         return not (self.netns or self.made or self.sources or self.settings or self.devices)
 
     def save(self) -> None:
-        """Write it when it changed; an empty one is removed. Raises OSError."""
+        """Write it when it changed; an empty one is removed. Raises OSError, unless it is lenient."""
         text = self._text()
         if text == self._saved:
+            self.trouble = ""
             return
+        try:
+            self._write(text)
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+            if not self.lenient:
+                raise
+        else:
+            self.trouble = ""
+            self._saved = text
+
+    def _write(self, text: str) -> None:
         self._step("file", self.path.name)
         if self.empty:
             self.path.unlink(missing_ok=True)
@@ -114,4 +128,3 @@ class Inventory:
             except OSError:
                 draft.unlink(missing_ok=True)
                 raise
-        self._saved = text
