@@ -18,7 +18,7 @@ from reconciler.topology.view import NodeFacts
 from tests.contract.sample import Sample
 from tests.kernel.private import run
 
-EVERY = os.environ.get("CNM_FAULTS") == "all"  # make soak: every point; else a few of each, always the same
+EVERY = bool(os.environ.get("CNM_SOAK"))  # make soak: every point; else a few of each, always the same
 FEW = 3
 
 Picture = dict[str, object]
