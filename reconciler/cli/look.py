@@ -1,4 +1,4 @@
-"""The verbs that look: status, show, explain, graph, exec."""
+"""The verbs that look: status, show, explain, reach, graph, exec."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import typer
 from reconciler.cli import options as o
 
 NOT_IN_SYNC, CONFLICT = 2, 6
+DENIED, UNKNOWN = 1, 3  # of explain --from --to
+MOST_CELLS = 10_000  # what a person can look at, generously
 
 
 def register(app: typer.Typer) -> None:
-    o.family(app, "Look", status, show, explain, graph, run, names={"run": "exec"})
+    o.family(app, "Look", status, show, explain, reach, graph, run, names={"run": "exec"})
 
 
 def status(
@@ -95,25 +97,110 @@ def show(
 
 
 def explain(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A key as plan and show print it: link/@web/eth0.")],
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="[KEY]", help="A key as plan and show print it: link/@web/eth0.", show_default=False),
+    ] = None,
     sources: o.Sources = None,
     manifests: o.Named = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="ENDPOINT", help="Instead of a key: may this endpoint ...")
+    ] = "",
+    destination: Annotated[str, typer.Option("--to", metavar="ENDPOINT", help="... reach this one ...")] = "",
+    port: Annotated[str, typer.Option("--port", metavar="PORT", help="... on 80/tcp, 53/udp or icmp?")] = "icmp",
+    offline: Annotated[
+        bool, typer.Option("--offline", metavar="", help="From the manifests alone; do not look at this host.")
+    ] = False,
+    json: o.Json = False,
     node: o.Node = "",
     env: o.Environment = None,
     owner: o.Owner = "cnm",
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Everything about one thing, named by its key.
+    """Everything about one thing, or about one way.
 
-    Who asks for it, what the host has, what it stands on and what stands on it.
+    With a key: who asks for it, what the host has, what it stands on and what stands on it. With --from and --to: allowed
+    or denied, every rule on the way with its place in the manifests, and the rule of somebody else's table that would
+    drop it. Exit status then: 0 allowed, 1 denied, 3 cannot be told.
     """
     from reconciler.cli.console import output
+    from reconciler.errors import UsageError
+
+    if source or destination:
+        if not (source and destination):
+            raise UsageError("--from and --to go together: name two endpoints, NETWORK/NAME each")
+        from reconciler.engine.reach import service
+        from reconciler.review.reach import show_ways, ways_to_data
+
+        names = o.sources([*([key] if key else ()), *(sources or ()), *(manifests or ())])
+        with o.controller(node, env, owner, state_dir, lock_file) as controller:
+            told = controller.explain_way(
+                source, destination, service(port), names, stdin=o.stdin(names), look=not offline
+            )
+        if json:
+            _print_json(ways_to_data(told))
+        else:
+            show_ways(output(), told)
+        answers = {one.way.allowed for one in told}
+        return DENIED if False in answers else UNKNOWN if None in answers else 0
+    if key is None:
+        raise UsageError("name a key, or two endpoints with --from and --to")
     from reconciler.review.terminal import show_explanation
 
     names = o.sources([*(sources or ()), *(manifests or ())])
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         show_explanation(output(), controller.explain(key, names, stdin=o.stdin(names)))
+    return 0
+
+
+def reach(
+    sources: o.Sources = None,
+    port: Annotated[
+        str,
+        typer.Option("--port", metavar="PORT", help="Only this: 80/tcp, 53/udp, icmp. Default: all that rules name."),
+    ] = "",
+    source: Annotated[str, typer.Option("--from", metavar="GLOB", help="Only these senders: front/*.")] = "*",
+    destination: Annotated[str, typer.Option("--to", metavar="GLOB", help="Only these receivers.")] = "*",
+    json: o.Json = False,
+    node: o.Node = "",
+    env: o.Environment = None,
+    lock_file: o.LockFile = None,
+) -> int:
+    """Who reaches whom: the matrix of all endpoints.
+
+    yes, no, some (of the ports and IP versions), ? (decided elsewhere), - (one sandbox). From the manifests alone:
+    `cnm explain --from --to` says why, and looks at this host as well.
+    """
+    from fnmatch import fnmatchcase
+
+    from reconciler.cli.console import output
+    from reconciler.engine.reach import service
+    from reconciler.errors import UsageError
+    from reconciler.review.reach import show_matrix
+
+    names = o.sources(sources)
+    with o.controller(node, env, lock_file=lock_file) as controller:
+        found = controller.reach(names, stdin=o.stdin(names))
+    rows = [e for e in found.endpoints if fnmatchcase(f"{e.network}/{e.name}", source)]
+    columns = [e for e in found.endpoints if fnmatchcase(f"{e.network}/{e.name}", destination)]
+    if len(rows) * len(columns) > MOST_CELLS and not json:
+        raise UsageError(f"{len(rows) * len(columns):,} pairs: narrow it by --from and --to, or say --json")
+    services = (service(port),) if port else found.services()
+    cells = {
+        (f"{a.network}/{a.name}", f"{b.network}/{b.name}"): word for a, b, word in found.matrix(rows, columns, services)
+    }
+    if json:
+        _print_json([{"from": a, "to": b, "reach": word} for (a, b), word in cells.items()])
+        return 0
+    console = output()
+    show_matrix(
+        console,
+        [f"{e.network}/{e.name}" for e in rows],
+        [f"{e.network}/{e.name}" for e in columns],
+        cells,
+    )
+    sys.stdout.write(f"asked for: {', '.join(one.text for one in services)}\n")
     return 0
 
 

@@ -20,6 +20,7 @@ from reconciler.drivers.nftexpr import (
     ACCEPT,
     DROP,
     ESTABLISHED,
+    LET_THROUGH,
     MASQUERADE,
     Expr,
     meta,
@@ -49,6 +50,7 @@ RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
 # What must hold of a packet before it is asked whether a port is published: that its address was translated, or nothing.
 TRANSLATED: Expr = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
 PUBLISHED: Mapping[str, tuple[Expr, ...]] = {"published": (TRANSLATED,), "opened": ()}
+USER_CHAIN, USER_PRIORITY = "user", -10
 
 
 def table_name(owner: str) -> str:
@@ -117,10 +119,13 @@ class Firewall:
             FILTER,
             (
                 rule("what was let through before", ESTABLISHED, ACCEPT),
+                rule("let through by the admin", LET_THROUGH, ACCEPT),
                 rule("into a network", verdict_map("oifname", "to")),
                 rule("out of a network", verdict_map("iifname", "from")),
             ),
         )
+        # Before policies (-6, -5) and our own filter: the admin's rules see every packet first.
+        yield self._chain(USER_CHAIN, "filter", "forward", USER_PRIORITY, None)
         yield self._chain("postrouting", "nat", "postrouting", SRCNAT, tuple(nat))
 
     def _chain(
@@ -129,7 +134,7 @@ class Firewall:
         kind: str | None = None,
         hook: str | None = None,
         priority: int | None = None,
-        rules: tuple[Rule, ...] = (),
+        rules: tuple[Rule, ...] | None = (),
     ) -> NftChain:
         policy = "accept" if hook else None
         key = chain_key(FAMILY, self._table, name)

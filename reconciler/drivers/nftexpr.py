@@ -22,6 +22,11 @@ def rule(comment: str, *expressions: Expr) -> Rule:
     return Rule(comment=text, expr=canonical(list(expressions)))
 
 
+# A packet with this bit in its mark was let through by the admin's own rules (docs/policy.md).
+ACCEPT_MARK = 0x00080000
+LET_THROUGH: Expr = {
+    "match": {"op": "==", "left": {"&": [{"meta": {"key": "mark"}}, ACCEPT_MARK]}, "right": ACCEPT_MARK}
+}
 RETURN: Expr = {"return": None}
 COUNTER: Expr = {"counter": None}
 RELATED: Expr = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "related"}}

@@ -28,6 +28,7 @@ from reconciler.errors import Origin, Problem
 from reconciler.netlink.fdb import EVERY
 from reconciler.resources.fdb import Fdb, fdb_key
 from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.linkinfo.vxlan import Vxlan
 from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.resource import Resource
@@ -166,6 +167,9 @@ class OverlayDriver:
 
     def host_interface(self, network: NetworkView) -> str | None:
         return bridge_name(network, 0)
+
+    def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
+        return short_name("ve-", "endpoint", network.name, endpoint.name)
 
     # -- what is wrong -------------------------------------------------------------------------------------
 
@@ -329,6 +333,7 @@ class OverlayDriver:
             mac=mac_of("overlay-gateway", network.name, str(part.number)),
             addr_gen="none",
             first=(secret_key(keys.key_file, keys.primary),) if keys is not None else None,
+            info=Bridge(nf_call_iptables=True, nf_call_ip6tables=True) if network.filtered else None,
         )
         yield Link(
             key=link_key("", part.tunnel),
@@ -377,7 +382,7 @@ class OverlayDriver:
         """Nothing is learned at its port either: a MAC address that somebody else has cannot be taken over."""
         origin = replace(endpoint.origin, driver=self.name)
         netns, dev = endpoint.sandbox.netns, endpoint.interface
-        host_end = link_key("", short_name("ve-", "endpoint", network.name, endpoint.name))
+        host_end = link_key("", self.host_port(network, endpoint))
         yield Link(
             key=host_end,
             origin=origin,

@@ -25,9 +25,11 @@ from reconciler.engine.execute import Progress, never
 from reconciler.engine.garbage import seldom_collected
 from reconciler.engine.guard import Guards
 from reconciler.engine.observe import observe, read_facts, usual_settings
+from reconciler.engine.reach import Reach, Service
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
 from reconciler.engine.transaction import Transaction, about, interrupted, recover
+from reconciler.engine.wayfind import Told, explain_way
 from reconciler.errors import ConflictError, ManifestError, Origin, PlanError, Problem, StaleError, UsageError
 from reconciler.host import journal
 from reconciler.host.host import STATE_FOLDER, Host
@@ -496,6 +498,25 @@ class NetworkController:
     def explain(self, key: str, sources: Sequence[str], *, stdin: IO[bytes] | None = None) -> Explanation:
         """All that is known of one key. Raises UsageError for something that is no key."""
         return explanation(self.plan(sources, stdin=stdin), _key(key))
+
+    def explain_way(
+        self,
+        source: str,
+        destination: str,
+        what: Service,
+        sources: Sequence[str],
+        *,
+        stdin: IO[bytes] | None = None,
+        look: bool = True,
+    ) -> tuple[Told, ...]:
+        """Whether one endpoint reaches another, with every rule on the way. ``look``: also what tables of others on
+        this host do. Raises UsageError for names that are none, ManifestError."""
+        topology = self.validate(sources, stdin=stdin).topology
+        return explain_way(topology, source, destination, what, self.host if look else None, self.owner)
+
+    def reach(self, sources: Sequence[str], *, stdin: IO[bytes] | None = None) -> Reach:
+        """Answers about all pairs, from the manifests alone. Raises ManifestError."""
+        return Reach(self.validate(sources, stdin=stdin).topology)
 
     @seldom_collected()
     def show(

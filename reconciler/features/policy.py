@@ -36,6 +36,7 @@ from reconciler.drivers.nftexpr import (
     ACCEPT,
     COUNTER,
     DROP,
+    LET_THROUGH,
     RELATED,
     REPLY,
     RETURN,
@@ -216,6 +217,7 @@ class Table:
     def _before(self, hook: str) -> Iterator[Rule]:
         if hook != "forward":
             yield rule("loopback", meta("iifname" if hook == "input" else "oifname", "lo"), ACCEPT)
+        yield rule("let through by the admin", LET_THROUGH, ACCEPT)
         yield rule("what belongs to a connection", RELATED, ACCEPT)
         yield rule("answers", *REPLY, ACCEPT)
         yield rule("IPv6's own needs", match(payload("icmpv6", "type"), one_of(sorted(ALWAYS_ICMPV6))), ACCEPT)
@@ -308,8 +310,6 @@ class Table:
             versions = (0,)
         for version in versions:
             first: list[Expr] = []
-            if not version and one.version and one.protocol not in (ICMP, ICMPV6):  # those say it themselves
-                first.append(meta("nfproto", f"ipv{one.version}"))
             sides = []
             for side, peer in (("source", one.source), ("destination", one.destination)):
                 addresses = self._addresses(side, peer, version, one.origin) if version else []
@@ -318,10 +318,16 @@ class Table:
                 first += addresses
                 sides.append(list(self._ports(side, peer, version, one)))
             if len(sides) == 2:
+                said = version or one.version
                 for ports in product(*sides):
                     found = [expr for part in ports for expr in part]
+                    # Where no match on an address says the version, the rule would hold for both; ICMP says it itself.
+                    mute = (
+                        said and not first and one.protocol not in (ICMP, ICMPV6) and not any(map(_says_version, found))
+                    )
+                    family = [meta("nfproto", f"ipv{said}")] if mute else []
                     for protocol in _protocol(one, bool(found)):
-                        yield [*first, *protocol, *found]
+                        yield [*family, *first, *protocol, *found]
 
     def _addresses(self, side: str, peer: PeerView, version: int, origin: Origin) -> list[Expr] | None:
         """Matches on one side's address; None when no address of this version can hold."""
@@ -488,6 +494,11 @@ def _merged(ports: Iterable[PortMatch]) -> list[int | Expr]:
         else:
             spans.append([port.first, port.last])
     return [first if first == last else {"range": [first, last]} for first, last in spans]
+
+
+def _says_version(expr: Expr) -> bool:
+    """A match on (address, port), for a port's name."""
+    return "concat" in expr["match"]["left"]
 
 
 def _named_ports(one: RuleView) -> bool:

@@ -46,6 +46,25 @@ class Nft:
                 return []
             raise
 
+    def ruleset(self) -> tuple[list[dict[str, Any]], dict[tuple[str, str, str, int], str]]:
+        """Everything that stands, and the text of each rule by (family, table, chain, handle). Raises ObservationError."""
+        objects = self._list("ruleset")
+        if not objects:
+            return [], {}
+        done = subprocess.run([self._program, "-a", "list", "ruleset"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed program
+        texts: dict[tuple[str, str, str, int], str] = {}
+        family = table = chain = ""
+        for line in done.stdout.splitlines():
+            text, _, handle = line.strip().partition(" # handle ")
+            words = text.split()
+            if words[:1] == ["table"] and len(words) > 2:
+                family, table = words[1], words[2]
+            elif words[:1] == ["chain"] and len(words) > 1:
+                chain = words[1]
+            elif handle.isdecimal():
+                texts[family, table, chain, int(handle)] = text
+        return objects, texts
+
     def _list(self, *what: str) -> list[dict[str, Any]]:
         if not self._program:
             return []

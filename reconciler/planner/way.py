@@ -162,7 +162,7 @@ def _chain(op: Op, chain: NftChain, way: Way) -> Iterable[str]:
         return
     if chain.policy == "drop":
         yield f"{op.key} drops what no rule accepts"
-    for rule in chain.rules:
+    for rule in chain.rules or ():
         statements = json.loads(rule.expr)
         if any("drop" in item or "reject" in item for item in statements) and not _elsewhere(statements, way):
             yield f"{op.key}: rule {rule.comment!r} drops packets"

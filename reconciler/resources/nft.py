@@ -77,7 +77,8 @@ class _InTable(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NftChain(_InTable):
-    """A chain with all its rules in order. Base chains have ``type``, ``hook``, ``priority`` and ``policy``."""
+    """A chain with all its rules in order; ``rules`` None: the admin's, never compared, written or emptied. Base chains
+    have ``type``, ``hook``, ``priority`` and ``policy``."""
 
     kind: ClassVar[str] = "nft-chain"
     batch: ClassVar[str] = "nft"
@@ -89,7 +90,7 @@ class NftChain(_InTable):
     hook: str | None = None
     priority: int | None = None
     policy: str | None = None
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[Rule, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # nft 1.0.6 neither writes nor lists a table's comment as JSON, so the mark is an empty chain that says it.
 _MARK = "owned-by-"
 _PORTS = re.compile(r"[0-9]+-[0-9]+\Z")
+# What an admin adds to our tables under such a name is his: not seen, not changed, gone only with the table.
+USERS = "user-"
 
 
 class NftActuator:
@@ -155,6 +157,8 @@ def _resources(family: str, table: str, netns: str, objects: Iterable[Mapping[st
             found.append(NftTable(key=table_key(family, table, netns)))
         elif "chain" in item:
             name = item["chain"]["name"]
+            if name.startswith(USERS):
+                continue
             if name.startswith(_MARK):
                 owner = name.removeprefix(_MARK)
             else:
@@ -165,6 +169,8 @@ def _resources(family: str, table: str, netns: str, objects: Iterable[Mapping[st
             rules.setdefault(rule["chain"], []).append(Rule(comment=rule.get("comment", ""), expr=expr))
         elif "set" in item or "map" in item:
             spec = item.get("set") or item["map"]
+            if spec["name"].startswith(USERS):
+                continue
             found.extend(_set(family, table, netns, spec))
     found.extend(
         NftChain(
@@ -255,7 +261,7 @@ def transaction(ops: Sequence[OpView], standing: set[Key], owner: str) -> list[d
     statements += _elements("delete", [op.before or op.after for op in (*alone, *changed)])
     statements += [{"flush": {_word(op.before): _ref(op.key)}} for op in inner if op.key.kind == "nft-set"]
     flushed = [op for op in inner if op.key.kind == "nft-chain"]
-    flushed += [op for op in made if op.key.kind == "nft-chain" and op.key in standing and op.key not in gone]
+    flushed += [op for op in made if _rules_of(op) is not None and op.key in standing and op.key not in gone]
     statements += [{"flush": {"chain": _ref(op.key)}} for op in flushed if _split(op.key) not in dead_tables]
     for kind in ("nft-chain", "nft-set"):
         statements += [{"delete": {_word(op.before): _ref(op.key)}} for op in inner if op.key.kind == kind]
@@ -274,11 +280,17 @@ def transaction(ops: Sequence[OpView], standing: set[Key], owner: str) -> list[d
                 statements.append({"delete": {"chain": mark}})
     statements += _elements("add", [op.after for op in made if op.key.kind == "nft-element"])
     for op in made:
-        if isinstance(op.after, NftChain):
+        rules = _rules_of(op)
+        if rules is not None:
             if op.key not in standing:  # made a second time, it would have its rules twice
                 statements.append({"flush": {"chain": _ref(op.key)}})
-            statements += [_rule(op.key, rule) for rule in op.after.rules]
+            statements += [_rule(op.key, rule) for rule in rules]
     return statements
+
+
+def _rules_of(op: OpView) -> tuple[Rule, ...] | None:
+    """The rules that a chain shall have; None for what is no chain, and for a chain whose rules are the admin's."""
+    return op.after.rules if isinstance(op.after, NftChain) else None
 
 
 def _set_name(key: Key) -> str:
