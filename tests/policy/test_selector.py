@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.policy.selector import MAX_DEPTH, SelectorError, parse
@@ -105,6 +105,10 @@ def value_of(tree: tuple, labels: dict[str, str]) -> bool:  # type: ignore[type-
     return (labels.get(key) == value) is (operator == "==")
 
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+
+
+@PATIENT
 @given(TREE, st.dictionaries(WORD, VALUE))
 def test_any_tree_means_what_it_says(tree: tuple, labels: dict[str, str]) -> None:  # type: ignore[type-arg]
     text, meaning = tree
@@ -114,6 +118,7 @@ def test_any_tree_means_what_it_says(tree: tuple, labels: dict[str, str]) -> Non
     assert parse(parsed.text).matches(labels) is parsed.matches(labels)
 
 
+@PATIENT
 @given(st.text(max_size=40))
 def test_any_text_is_a_selector_or_an_error_with_a_place(text: str) -> None:
     offset = 0
