@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from reconciler.drivers import frr
 from reconciler.drivers.bridge import IPV6_LINK_LOCAL, MAX_PORTS, GatewayMode
 from reconciler.drivers.encryption import PORT as ENCRYPTED_PORT
 from reconciler.drivers.encryption import Encryption, policies, render_guard, render_pair
@@ -27,6 +28,7 @@ from reconciler.drivers.plug import plug_address, render_plug
 from reconciler.errors import Origin, Problem
 from reconciler.netlink.fdb import EVERY
 from reconciler.resources.fdb import Fdb, fdb_key
+from reconciler.resources.file import ConfigFile, file_key
 from reconciler.resources.link import BridgePort, Link, Peer, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.linkinfo.vxlan import Vxlan
@@ -69,6 +71,11 @@ class OverlayOptions(NetworkOptions):
     gateway_mode: GatewayMode = Field(
         default=GatewayMode(),
         description="How each family leaves the network at the node that an endpoint is on, and who may come in.",
+    )
+    control: Literal["manifests", "evpn"] = Field(
+        default="manifests",
+        description="Who tells a node where the others' endpoints are: manifests: every node has them and knows; evpn: "
+        "BGP (RFC 8365), spoken by FRR with the nodes that have spec.bgp; this node tells of its own endpoints only.",
     )
     flood: bool = Field(
         default=False,
@@ -163,7 +170,9 @@ class OverlayDriver:
     EndpointOptions: ClassVar[type[EndpointOptions]] = EndpointOptions
 
     def requires(self, network: NetworkView) -> frozenset[str]:
-        return self.capabilities | ({"esp"} if network.options.encryption is not None else set())
+        options: OverlayOptions = network.options
+        more = {"esp": options.encryption is not None, "frr": options.control == "evpn"}
+        return self.capabilities | {capability for capability, needed in more.items() if needed}
 
     def host_interface(self, network: NetworkView) -> str | None:
         return bridge_name(network, 0)
@@ -189,6 +198,7 @@ class OverlayDriver:
                     break
         yield from self._check_endpoints(network)
         yield from self._check_numbers(network, topology)
+        yield from self._check_control(network, topology, members)
         yield from self._check_mtu(network, topology.facts, members, version)
         for family, mode in ((4, options.gateway_mode.ipv4), (6, options.gateway_mode.ipv6)):
             if mode == "isolated" and not network.internal:
@@ -257,6 +267,42 @@ class OverlayDriver:
                 at = network.at("spec", "options", "vnis")
                 yield Problem(at, f"networks {other.name} and {network.name} have the same VNI {vni}", "change one")
 
+    def _check_control(
+        self, network: NetworkView, topology: Topology, members: Mapping[str, NodeView]
+    ) -> Iterable[Problem]:
+        options: OverlayOptions = network.options
+        at = network.at("spec", "options", "control")
+        for other in topology.networks:
+            if other.driver != self.name or other.name >= network.name:
+                continue
+            if other.options.control != options.control:
+                yield Problem(
+                    at,
+                    f"networks {other.name} and {network.name} have different control planes; FRR speaks for all VNIs of a "
+                    "node",
+                    "write the same options.control in both",
+                )
+            elif options.control == "evpn" and _spoken(other) != _spoken(network):
+                yield Problem(
+                    at,
+                    f"networks {other.name} and {network.name} share FRR and so their underlay and options.flood",
+                    "write the same in both",
+                )
+        if options.control != "evpn":
+            return
+        version, asns = _spoken(network)[0], {node.bgp.asn for node in network.nodes if node.bgp is not None}
+        for node in members.values():
+            if node.bgp is None:
+                words = f"network {network.name} is told of by BGP, which node {node.name} does not speak"
+                yield Problem(node.origin, words, "add spec.bgp: {}")
+            elif node.bgp.asn != min(asns):
+                words = f"node {node.name} is in AS {node.bgp.asn}, others in {min(asns)}"
+                yield Problem(node.origin, words, "write the same spec.bgp.asn on all nodes")
+        for node in network.nodes:
+            if node.bgp is not None and vtep(node, version) is None:
+                words = f"node {node.name} speaks BGP and has no IPv{version} address"
+                yield Problem(node.origin, words, "add one to spec.addresses")
+
     @staticmethod
     def _check_mtu(
         network: NetworkView, facts: NodeFacts, members: Mapping[str, NodeView], version: int
@@ -286,6 +332,8 @@ class OverlayDriver:
         here = places.pop(network.local[0].sandbox.node)
         parts = segments(network)
         yield from self._encryption(network, here, places.values(), node, origin)
+        if network.options.control == "evpn":
+            yield _frr(network, node.owner, origin)
         if network.allow_from or not network.internal or len(parts) > 1:
             yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
         for part in parts:
@@ -299,6 +347,8 @@ class OverlayDriver:
             if endpoint.local:
                 yield from self._endpoint(network, endpoint, part)
                 continue
+            if network.options.control == "evpn":
+                continue  # the other node tells of it
             place = places[endpoint.sandbox.node]
             yield from self._remote(endpoint, part, place)
             if network.options.flood and (number, place) not in seen:
@@ -406,6 +456,8 @@ class OverlayDriver:
         )
         key = fdb_key("", host_end.name, endpoint.mac)
         yield Fdb(key=key, origin=origin, dev=host_end.name, mac=endpoint.mac, bridge=part.bridge)
+        if network.options.control == "evpn":
+            yield from self._neighbours(endpoint, part, origin)
         yield from render_plug(endpoint, origin, ipv6=any(s.cidr.version == 6 for s in part.subnets))
         yield from self._siblings(network, endpoint, part, origin)
 
@@ -427,10 +479,33 @@ class OverlayDriver:
         mac = endpoint.mac
         key = fdb_key("", part.tunnel, mac)
         yield Fdb(key=key, origin=origin, dev=part.tunnel, mac=mac, dst=place, bridge=part.bridge)
+        yield from self._neighbours(endpoint, part, origin)
+
+    @staticmethod
+    def _neighbours(endpoint: EndpointView, part: Segment, origin: Origin) -> Iterable[Resource]:
+        """What the bridge answers with when it is asked for an endpoint, and what FRR tells others of."""
         for address in (*endpoint.addresses, *endpoint.link_local):
             ip = str(address.ip)
             key = neighbour_key("", part.bridge, ip)
-            yield Neighbour(key=key, origin=origin, dev=part.bridge, address=ip, mac=mac)
+            yield Neighbour(key=key, origin=origin, dev=part.bridge, address=ip, mac=endpoint.mac)
+
+
+def _spoken(network: NetworkView) -> tuple[int, bool]:
+    """What FRR has to know of a network: the IP version between the speakers, and whether frames are flooded."""
+    options: OverlayOptions = network.options
+    return options.version([node for node in network.nodes if node.bgp is not None]), options.flood
+
+
+def _frr(network: NetworkView, owner: str, origin: Origin) -> Resource:
+    """The configuration of this node's speaker: the same for every network that asks for it."""
+    version, flood = _spoken(network)
+    name = network.local[0].sandbox.node
+    speakers = [node for node in network.nodes if node.bgp is not None]
+    here = next(node for node in speakers if node.name == name)
+    text = frr.evpn(owner, here, [node for node in speakers if node is not here], version, flood=flood)
+    speaker = frr.speaker_of(here)
+    key = file_key(speaker.config_file)
+    return ConfigFile(key=key, origin=origin, content=text, daemon="frr", sockets=speaker.sockets, loaded=True)
 
 
 def _interface_of(network: NetworkView) -> str | None:

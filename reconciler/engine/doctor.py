@@ -14,6 +14,7 @@ from reconciler.engine.result import Check
 from reconciler.errors import CnmError, Origin, Problem, UnsupportedError
 from reconciler.features.registry import features
 from reconciler.host.capability import bridge_vlan, esp, link_kind
+from reconciler.host.config import frr_missing
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.manifest import reader
@@ -45,6 +46,8 @@ def missing(host: Host, capability: str) -> str:
     kind, _, what = capability.partition(":")
     if kind == "link":
         return link_kind(what)
+    if capability == "frr":
+        return frr_missing()
     if capability == "esp":
         return esp()
     if capability == "bridge-vlan":
@@ -58,6 +61,7 @@ def missing(host: Host, capability: str) -> str:
 
 _REMEDIES = {
     "vfio": "modprobe vfio-pci, on a host with an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
+    "frr": "apt-get install frr frr-pythontools",
     "esp": "a kernel with CONFIG_XFRM_USER, CONFIG_INET_ESP, CONFIG_INET6_ESP and CONFIG_CRYPTO_GCM",
     "bridge-vlan": "a kernel built with CONFIG_BRIDGE_VLAN_FILTERING",
     "nft": "apt-get install nftables",

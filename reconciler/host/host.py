@@ -13,6 +13,7 @@ from typing import Self
 
 from reconciler.errors import ObservationError
 from reconciler.host import libc
+from reconciler.host.config import Config
 from reconciler.host.docker import container_pid
 from reconciler.host.files import read_small
 from reconciler.host.inventory import Inventory, host_identity
@@ -43,6 +44,7 @@ class Host:
         self._namespaces: dict[str, Namespace] = {"": self.root}
         self.nft = Nft(step)
         self.secrets = Secrets()
+        self.config = Config()
         self.identity = host_identity()
         self.inventory = Inventory.load(self.state_dir, owner, self.identity, step)
         self.next_group = 0

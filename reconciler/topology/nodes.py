@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.node import Node
-from reconciler.topology.view import NodeView
+from reconciler.manifest.kinds.node import Node, NodeSpec
+from reconciler.topology.view import NodeView, SpeakerView
 
 if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
@@ -24,9 +24,9 @@ def resolve_nodes(
         assert isinstance(model, Node)
         spec = model.spec
         labels = dict(model.metadata.labels)
-        views.append(
-            NodeView(document.name, tuple(spec.addresses), labels, document.origin, tuple(spec.failsafe_ports))
-        )
+        ports = tuple(spec.failsafe_ports)
+        speaker = _speaker(document, spec, problems)
+        views.append(NodeView(document.name, tuple(spec.addresses), labels, document.origin, ports, speaker))
     if documents and not allow_empty and node not in {view.name for view in views}:
         names = ", ".join(view.name for view in views)
         problems.add(
@@ -35,3 +35,17 @@ def resolve_nodes(
             "say which one this is: --node NAME",
         )
     return tuple(views), node
+
+
+def _speaker(document: Document, spec: NodeSpec, problems: Problems) -> SpeakerView | None:
+    bgp = spec.bgp
+    if bgp is None:
+        return None
+    first = next((str(address) for address in spec.addresses if address.version == 4), "")
+    if not (bgp.router_id or first):
+        problems.add(
+            document.at("spec", "bgp"),
+            f"node {document.name} has no IPv4 address to be its BGP identifier",
+            "write spec.bgp.routerId, any IPv4 address that no other node has",
+        )
+    return SpeakerView(bgp.asn, bgp.router_id or first, bgp.route_reflector, bgp.config_file, bgp.sockets)

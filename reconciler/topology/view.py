@@ -121,6 +121,17 @@ class EndpointView:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerView:
+    """How a node speaks BGP. ``reflector``: it passes on what others of its AS tell it (RFC 4456)."""
+
+    asn: int
+    router_id: str
+    reflector: bool
+    config_file: str
+    sockets: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """A host that the manifests name. ``addresses`` are its underlay addresses."""
 
@@ -129,6 +140,7 @@ class NodeView:
     labels: Mapping[str, str]
     origin: Origin
     failsafe_ports: tuple[str, ...] = ("22/tcp",)  # what no policy closes
+    bgp: SpeakerView | None = None
 
 
 @dataclass(frozen=True, slots=True)

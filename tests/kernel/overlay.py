@@ -67,7 +67,7 @@ class Cluster:
         for node in nodes or self.fabric.names:
             with self.fabric[node].entered(), NetworkController(node=node) as controller:
                 report = controller.execute(controller.plan([str(self.folder)]))
-                assert report.ok, (node, report.failed, report.skipped, report.left)
+                assert report.ok, (node, [str(error) for error in report.failed], report.left)
                 assert controller.plan([str(self.folder)]).plan.empty
 
     def destroy(self, node: str) -> None:

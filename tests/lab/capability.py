@@ -178,6 +178,11 @@ def _sriov_nic() -> str:
     return "" if found else "no PCI device here is a network card with VFs"
 
 
+def _frr() -> str:
+    tools = ("/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "/usr/lib/frr/frr-reload.py")
+    return _command("vtysh") or next((f"{tool} is not installed" for tool in tools if not Path(tool).exists()), "")
+
+
 def _esp() -> str:
     with Host() as host:
         state = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport aead rfc4106(gcm(aes))"
@@ -187,6 +192,7 @@ def _esp() -> str:
 
 _PROBES: dict[str, Callable[[], str]] = {
     "esp": _esp,
+    "frr": _frr,
     "lane": _lane,
     "netns": _netns,
     "own-kernel": _own_kernel,
@@ -203,7 +209,7 @@ _FAMILIES: dict[str, Callable[[str], str]] = {
 }
 _TOOLS = {"ipset": "ipset", "nft": "nft", "ping": "ping", "strace": "strace", "xtables": "iptables-legacy"}
 _PROVIDERS = {
-    **dict.fromkeys(("lane", "netns", "root", "nft", "ping", "strace", "command"), Provider.MACHINE),
+    **dict.fromkeys(("lane", "netns", "root", "nft", "ping", "strace", "command", "frr"), Provider.MACHINE),
     "sriov-nic": Provider.HARDWARE,
 }
 

@@ -46,6 +46,9 @@ class Fabric:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._stack.close()
 
     def node_documents(self) -> list[str]:

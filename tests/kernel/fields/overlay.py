@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.kernel.fields.case import ANEW, EXCHANGE, IN_PLACE, Case, Documents, document
+from tests.kernel.fields.case import ANEW, EXCHANGE, IN_PLACE, REFUSED, Case, Documents, document
 
 _ADDRESSES = {"n1": ["192.0.2.1", "2001:db8::1"], "n2": ["192.0.2.2", "2001:db8::2"]}
 
@@ -48,6 +48,7 @@ CASES: dict[str, Case] = {
     "overlay.gatewayMode": option("gatewayMode", {"ipv4": "routed"}, EXCHANGE),
     "overlay.gatewayMode.ipv4": option("gatewayMode", {"ipv4": "isolated"}, EXCHANGE, before=_internal),
     "overlay.gatewayMode.ipv6": option("gatewayMode", {"ipv6": "nat-unprotected"}, IN_PLACE),
+    "overlay.control": option("control", "evpn", REFUSED),  # the nodes have no spec.bgp
     "overlay.flood": option("flood", True, EXCHANGE),
     "overlay.encryption": option("encryption", KEYS, ANEW, **ESP),
     "overlay.encryption.keyFile": option("encryption.keyFile", "/run/other", ANEW, **ESP | TAKEN),
