@@ -69,7 +69,7 @@ def _qemu(folder: Path, memory: str, console: int, outputs: Sequence[int]) -> li
         "cpu": "host" if accelerated else "max",
         "M": "q35,kernel-irqchip=split" if accelerated else "q35",
         "m": memory,
-        "smp": "2",
+        "smp": "1",
         "kernel": str(kit / "vmlinuz"),
         "initrd": str(kit / "initrd"),
         "append": " ".join(["quiet", *(f"{name}={value}" for name, value in boot.items())]),
