@@ -22,6 +22,7 @@ from reconciler.netlink.link import set_link
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 _PR_SET_PDEATHSIG = 1
+_SETUP = os.environ.get("CNM_HOST_SETUP", "")  # shell commands that make each private host unlike a fresh one
 _CLONE_NEWPID = 0x20000000
 
 
@@ -74,6 +75,8 @@ def _child(writable: int, body: Callable[[], Any]) -> None:
             "mount", "-t", "overlay", "etc", "-o", "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc"
         )
         Rtnl().send([set_link(1, up=True)])
+        if _SETUP:
+            run("sh", "-ec", _SETUP)
         body()
     except pytest.skip.Exception as reason:
         answer = ("skipped", str(reason))
