@@ -78,7 +78,7 @@ def _try(kind: str, data: bytes) -> str:
             data = u16(1, 10) if kind == "vlan" else data
         if kind == "veth":
             data = veth_peer(9, "other", here)
-        elif kind in ("vxlan", "geneve"):
+        elif kind == "vrf" or kind in ("vxlan", "geneve"):
             data = u32(1, 42)
         requests.append(new_link(_CHILD, "probe", kind, *body, data=data))
         refused = socket.send(requests).get(len(requests) - 1)

@@ -11,11 +11,13 @@ from reconciler.netlink import bridgevlan as wire
 from reconciler.netlink.link import RTM_GETLINK
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.link import link_key
+from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.requests import Requests
 from reconciler.resources.resource import Claim, Key, Need, Observed, Resource
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
+    from reconciler.host.namespace import Namespace
 
 
 def bridge_vlan_key(netns: str, dev: str, vid: int) -> Key:
@@ -59,11 +61,14 @@ class BridgeVlanActuator:
     """Reads and writes them. A port comes with the bridge's default VLAN; that one goes when it gets another of its own."""
 
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
-        """Nothing is read where no VLAN is wanted: what we left is on ports of ours, and goes with them."""
-        for name in sorted({key.netns for key in scope.wanted if key.kind == "bridge-vlan"}):
+        """Nothing is read where no VLAN is wanted and no bridge of ours filters by them."""
+        wanted = {key.netns for key in scope.wanted if key.kind == "bridge-vlan"}
+        for name in scope.netns:
             if name not in host.open_namespaces():
                 continue
             namespace = host.netns(name)
+            if name not in wanted and not _filters(namespace):
+                continue
             names = namespace.names()
             for raw in namespace.rtnl.dump(RTM_GETLINK, wire.dump_vlans(), wire.decode_vlans):
                 dev = names.get(raw.ifindex)
@@ -99,6 +104,13 @@ class BridgeVlanActuator:
         for op in ops:
             refusal = refused.get(op.id)
             yield missing.get(op.id) or (Outcome(op.id, *refusal) if refusal else Outcome(op.id))
+
+
+def _filters(namespace: Namespace) -> bool:
+    return any(
+        raw.kind == "bridge" and raw.ifindex in namespace.owners and Bridge.table.decode(raw.data).get("vlan_filtering")
+        for raw in namespace.links
+    )
 
 
 def _own_vlans(host: Host, places: Iterable[str]) -> dict[tuple[str, int], list[int]]:

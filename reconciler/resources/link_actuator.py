@@ -450,7 +450,7 @@ def _delete(host: Host, ops: Sequence[OpView]) -> Iterator[Outcome]:
                 requests.add(netns, op.id, wire.delete_link(index), forgive=(ENODEV,))
         for op in here:
             namespace.index.pop(op.key.name, None)
-    for op_id, refusal in requests.send().items():
+    for op_id, refusal in requests.send(side_by_side=True).items():
         outcomes[op_id] = Outcome(op_id, refusal.errno, refusal.text)
     yield from outcomes.values()
 
