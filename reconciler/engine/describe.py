@@ -8,6 +8,7 @@ from reconciler.engine.result import Explanation, Planned, State, Status, Status
 from reconciler.errors import Origin, UsageError
 from reconciler.planner.plan import Action
 from reconciler.planner.seen import SeenIndex
+from reconciler.resources.link import link_key
 from reconciler.resources.resource import Key
 from reconciler.topology.view import EndpointView, NetworkView, SandboxView
 
@@ -26,7 +27,7 @@ def describe(planned: Planned, owner: str) -> Status:
         rows.append(_row("Network", network.name, network.origin, findings, _network_facts(network)))
         for endpoint in network.endpoints:
             name = f"{network.name}/{endpoint.name}"
-            facts = _endpoint_facts(endpoint)
+            facts = _endpoint_facts(endpoint) | _device(planned, endpoint)
             if endpoint.local:
                 rows.append(_row("Endpoint", name, endpoint.origin, findings, facts))
             else:
@@ -106,6 +107,13 @@ def _endpoint_facts(endpoint: EndpointView) -> dict[str, str]:
     if not endpoint.local:
         facts["node"] = endpoint.sandbox.node
     return facts
+
+
+def _device(planned: Planned, endpoint: EndpointView) -> dict[str, str]:
+    """The character device of an interface that has one."""
+    seen = planned.observation.items.get(link_key(endpoint.sandbox.netns, endpoint.interface))
+    device = getattr(getattr(seen.resource, "info", None), "device", None) if seen is not None else None
+    return {"device": device} if device else {}
 
 
 def _sandbox_facts(sandbox: SandboxView) -> dict[str, str]:

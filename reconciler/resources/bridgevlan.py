@@ -62,16 +62,20 @@ class BridgeVlanActuator:
 
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """Nothing is read where no VLAN is wanted and no bridge of ours filters by them."""
-        wanted = {key.netns for key in scope.wanted if key.kind == "bridge-vlan"}
+        asked = {(key.netns, key.name.partition("/")[0]) for key in scope.wanted if key.kind == "bridge-vlan"}
+        wanted = {netns for netns, _dev in asked}
         for name in scope.netns:
             if name not in host.open_namespaces():
                 continue
             namespace = host.netns(name)
-            if name not in wanted and not _filters(namespace):
+            ours = _ports_of_ours(namespace)
+            if name not in wanted and not ours:
                 continue
             names = namespace.names()
             for raw in namespace.rtnl.dump(RTM_GETLINK, wire.dump_vlans(), wire.decode_vlans):
                 dev = names.get(raw.ifindex)
+                if raw.ifindex not in ours and (name, dev) not in asked:
+                    continue  # not about VLANs: what the default of its bridge gave it
                 for vid, pvid, untagged in raw.vlans if dev is not None else ():
                     spec = BridgeVlan(
                         key=bridge_vlan_key(name, dev or "", vid), dev=dev or "", vid=vid, pvid=pvid, untagged=untagged
@@ -106,11 +110,16 @@ class BridgeVlanActuator:
             yield missing.get(op.id) or (Outcome(op.id, *refusal) if refusal else Outcome(op.id))
 
 
-def _filters(namespace: Namespace) -> bool:
-    return any(
-        raw.kind == "bridge" and raw.ifindex in namespace.owners and Bridge.table.decode(raw.data).get("vlan_filtering")
+def _ports_of_ours(namespace: Namespace) -> set[int]:
+    """The ports of bridges of ours that filter by VLANs: whatever VLAN they have is there by our doing, or drift."""
+    bridges = {
+        raw.ifindex
         for raw in namespace.links
-    )
+        if raw.kind == "bridge"
+        and raw.ifindex in namespace.owners
+        and Bridge.table.decode(raw.data).get("vlan_filtering")
+    }
+    return {raw.ifindex for raw in namespace.links if raw.master in bridges}
 
 
 def _own_vlans(host: Host, places: Iterable[str]) -> dict[tuple[str, int], list[int]]:

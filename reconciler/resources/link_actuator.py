@@ -10,6 +10,7 @@ from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.host.files import device_node
 from reconciler.netlink import link as wire
 from reconciler.netlink.mark import altname, owner_of
 from reconciler.netlink.table import BRIDGE_PORT
@@ -166,7 +167,10 @@ def _link(
         parent = link_key(netns if here else "", (names if here else outside).get(raw.link, "?"))
     if details and raw.kind in infos():
         kind = infos()[raw.kind]
-        info = kind(**kind.table.decode(raw.data))
+        values = kind.table.decode(raw.data)
+        if kind.character_device:
+            values["device"] = device_node(kind.character_device.format(raw.ifindex))
+        info = kind(**values)
     if details and raw.port_kind == "bridge":
         port = BridgePort(**BRIDGE_PORT.decode(raw.port))
     return Link(

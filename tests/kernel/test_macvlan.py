@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,20 @@ def test_a_shim_lets_the_host_reach_its_endpoints(driver: str, tmp_path: Path) -
             refused(scene, plain.replace("{parent: uplink}", options), words)
         scene.destroy()
     assert [line for line in difference(before, everything()) if ": neighbour/" not in line] == []
+
+
+@pytest.mark.requires("link:macvtap")
+@isolated
+def test_status_tells_the_device_of_a_macvtap(tmp_path: Path) -> None:
+    """Of two sandboxes each has its own, and it is the one that the kernel means."""
+    add_lan()
+    with Scene(tmp_path) as scene:
+        scene.apply(on("lan", "macvtap", "{parent: uplink}", "a", "b"))
+        rows = scene.controller.status([str(tmp_path)]).rows
+        devices = {row.name: row.facts["device"] for row in rows if row.kind == "Endpoint"}
+        assert len(set(devices.values())) == 2
+        for name, device in devices.items():
+            index = json.loads(run("ip", "-n", name.split("/")[1], "-j", "link", "show", "eth0"))[0]["ifindex"]
+            assert device.startswith(f"/dev/tap{index} 0:0 0600 (")
+            with open(f"/dev/tap{index}", "r+b", buffering=0):  # noqa: PTH123 - unbuffered
+                pass

@@ -91,7 +91,11 @@ def test_an_existing_bridge_has_the_way_out(tmp_path: Path) -> None:
     plug("eth9", "switch", "10.1.0.253")
     before = run("bridge", "vlan", "show")
     with Scene(tmp_path) as scene:
-        scene.apply(on("ten", "vlan", "{id: 10, bridge: lan0, existing: true}", "a", "b"))
+        plain = on(
+            "plain", "bridge", "{bridge: lan0, existing: true}", "x", "y", number=3
+        )  # its VLAN 1, not ours to judge
+        scene.apply(both(on("ten", "vlan", "{id: 10, bridge: lan0, existing: true}", "a", "b"), plain))
+        assert reach("x", "10.3.0.12")
         assert reach("a", "10.1.0.254", "10.1.0.12")
         run("ip", "-n", "switch", "address", "delete", "10.1.0.254/24", "dev", "eth9.10")
         assert silent("a", "10.1.0.253")  # untagged: VLAN 1 of that bridge

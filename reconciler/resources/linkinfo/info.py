@@ -20,6 +20,7 @@ class LinkInfo:
     fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
     flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose change in place interrupts traffic briefly
     together: ClassVar[frozenset[str]] = frozenset()  # fields that the kernel takes only in one message
+    character_device: ClassVar[str] = ""  # its device node with {} for the index; then it has a field ``device``
     parent_attribute: ClassVar[int] = 0  # where the parent's index belongs when it is not IFLA_LINK
 
     def encode(self) -> bytes:

@@ -10,9 +10,13 @@ from reconciler.resources.linkinfo.ipvlan import Ipvlan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ipvtap(Ipvlan):
-    """The attributes of an ipvlan (drivers/net/ipvlan/ipvtap.c)."""
+    """The attributes of an ipvlan (drivers/net/ipvlan/ipvtap.c). ``device`` is only ever seen:
+    path, owner, mode and number of what a virtual machine opens."""
 
     type: ClassVar[str] = "ipvtap"
+    character_device: ClassVar[str] = "/dev/tap{}"
+
+    device: str | None = None
 
 
 INFO = Ipvtap

@@ -10,9 +10,13 @@ from reconciler.resources.linkinfo.macvlan import Macvlan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Macvtap(Macvlan):
-    """The attributes of a macvlan (drivers/net/macvtap.c)."""
+    """The attributes of a macvlan (drivers/net/macvtap.c). ``device`` is only ever seen:
+    path, owner, mode and number of what a virtual machine opens."""
 
     type: ClassVar[str] = "macvtap"
+    character_device: ClassVar[str] = "/dev/tap{}"
+
+    device: str | None = None
 
 
 INFO = Macvtap
