@@ -94,6 +94,8 @@ class VlanDriver:
             at = network.at("spec", "options", "bridge")
             who = f"networks {other.name} and {network.name} are both on bridge {options.bridge}"
             if not isinstance(other.options, VlanOptions):
+                if options.existing and getattr(other.options, "existing", False):
+                    continue  # somebody else's bridge: both only add ports
                 yield Problem(at, f"{who}, but driver {other.driver} wants it for itself", "name another bridge")
                 continue
             for name in ("existing", "protocol"):

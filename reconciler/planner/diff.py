@@ -265,7 +265,10 @@ def _ops(
     for key, reason in draft.update.items():
         if key not in draft.create:
             new = draft.settings.get(key, wanted[key])
-            ops.append(_update(key, Action.UPDATE, items[key].resource, new, dropped, reason))
+            before = items[key].resource
+            if key in ports and isinstance(before, Link):
+                before = replace(before, master="")  # as it will be by then
+            ops.append(_update(key, Action.UPDATE, before, new, dropped, reason))
     for action, keys, reason in (
         (Action.ADOPT, draft.adopt, "taken over"),
         (Action.RELEASE, draft.release, "given back"),
