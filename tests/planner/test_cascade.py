@@ -66,7 +66,7 @@ def test_ports_are_put_back_when_their_bridge_is_made_anew() -> None:
     world = [bridge(), *sandbox("a")]
     made = plan(world, seen(world[1:], [Link(key=bridge().key, type="dummy", up=True)]))
     assert lines(made) == ["- link/br0", "+ link/br0", "~ link/ve-a"]
-    assert reasons(made)["update:link/ve-a"] == "link/br0, whose port it is, is made anew"
+    assert reasons(made)["update:link/ve-a"] == ('link/br0, whose port it is, is made anew; master: "" -> br0')
 
 
 def test_a_primary_address_takes_its_secondaries_and_routes_along() -> None:
