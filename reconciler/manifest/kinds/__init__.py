@@ -25,6 +25,7 @@ def kind_modules() -> Mapping[str, ModuleType]:
     return dict(sorted(found.items()))
 
 
+@cache
 def kinds() -> Mapping[str, type[DocumentModel]]:
     """Kind to its model, sorted by kind."""
     return {name: module.KIND for name, module in kind_modules().items()}
