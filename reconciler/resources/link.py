@@ -133,7 +133,7 @@ class Link(Resource):
         """Link down removes its routes and its global IPv6 addresses; an MTU below 1280 all of its IPv6; leaving a
         bridge what that bridge knows behind it."""
         if new.master is not None and self.master and new.master != self.master:
-            yield from (resource.key for resource in seen.hanging_on(self.key) if resource.key.kind == "fdb")
+            yield from (r.key for r in seen.hanging_on(self.key) if r.key.kind in ("fdb", "bridge-vlan"))
         down = bool(self.up) and new.up is False
         no_ipv6 = new.mtu is not None and new.mtu < 1280 and (self.mtu or 0) >= 1280
         if not (down or no_ipv6):
