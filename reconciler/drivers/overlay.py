@@ -112,7 +112,8 @@ class OverlayOptions(NetworkOptions):
         """The IP version between these nodes."""
         if self.underlay is not None:
             return FAMILIES[self.underlay]
-        return 4 if all(vtep(node, 4) for node in nodes) else 6
+        known = tuple(nodes)
+        return 6 if all(vtep(node, 6) for node in known) and not all(vtep(node, 4) for node in known) else 4
 
 
 def vtep(node: NodeView, version: int) -> str | None:
@@ -186,16 +187,14 @@ class OverlayDriver:
         options: OverlayOptions = network.options
         members = self._members(network)
         version = options.version(members.values())
-        for endpoint in network.endpoints:
-            node = members.get(endpoint.sandbox.node)
+        for name in sorted({endpoint.sandbox.node for endpoint in network.endpoints}):
+            node = members.get(name)
             if node is None or vtep(node, version) is None:
                 yield Problem(
-                    endpoint.origin if node is None else node.origin,
-                    f"network {network.name} reaches over to node {endpoint.sandbox.node}, which has no IPv{version} address",
-                    f"add one to spec.addresses of Node {endpoint.sandbox.node}",
+                    network.origin if node is None else node.origin,
+                    f"network {network.name} reaches over to node {name}, which has no IPv{version} address",
+                    f"add one to spec.addresses of Node {name}",
                 )
-                if node is not None:
-                    break
         yield from self._check_endpoints(network)
         yield from self._check_numbers(network, topology)
         yield from self._check_control(network, topology, members)
