@@ -28,7 +28,7 @@ from reconciler.engine.observe import observe, read_facts, usual_settings
 from reconciler.engine.reach import Reach, Service
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
-from reconciler.engine.transaction import Transaction, about, interrupted, recover
+from reconciler.engine.transaction import Look, Transaction, about, interrupted, recover
 from reconciler.engine.wayfind import Told, explain_way
 from reconciler.errors import ConflictError, ManifestError, Origin, PlanError, Problem, StaleError, UsageError
 from reconciler.host import journal
@@ -409,6 +409,7 @@ class NetworkController:
         again: bool = False,
         stop: Callable[[], str] = never,
         carry_on: bool = False,
+        look: Look | None = None,
     ) -> Transaction:
         """A transaction for a plan, inside :meth:`changing`: for those who want to do something between its run
         and its commit (``cnm try`` waits there). See :meth:`execute`, which is all of it in one."""
@@ -426,7 +427,7 @@ class NetworkController:
         if planned.validated is not None and planned.validated.lock_changed:
             self._check_lock(planned.validated)
         self._lock.begin(purpose)
-        return Transaction(host, planned, purpose=purpose, progress=progress, stop=stop, carry_on=carry_on)
+        return Transaction(host, planned, purpose=purpose, progress=progress, stop=stop, carry_on=carry_on, look=look)
 
     def keep(self, transaction: Transaction, planned: Planned) -> None:
         """Commit what holds: the lock file with it. When that cannot be written, all is undone."""

@@ -25,6 +25,8 @@ from reconciler.planner.seen import SeenIndex
 from reconciler.resources.resource import Key
 from reconciler.topology.view import NodeFacts
 
+Look = Callable[[frozenset[str]], Observation]
+
 
 class Transaction:
     """Under the host's lock: :meth:`run`, then :meth:`commit` or :meth:`undo`, once.
@@ -43,9 +45,12 @@ class Transaction:
         progress: Progress | None = None,
         stop: Callable[[], str] = never,
         carry_on: bool = False,
+        look: Look | None = None,
     ) -> None:
-        """Raises StateError when no journal can be kept; then nothing was touched."""
+        """``look`` is how to look at the host after the run, all but some namespaces, instead of reading all of it.
+        Raises StateError when no journal can be kept; then nothing was touched."""
         self._host = host
+        self._look = look
         self._planned = planned
         self._before = before(planned.plan, planned.observation)
         self.seconds: dict[str, float] = {}
@@ -90,6 +95,8 @@ class Transaction:
         doomed = {op.key for op in self._run.final}
         planned, host = self._planned, self._host
         names = frozenset(key.name for key in doomed if key.kind == "netns")
+        if self._look is not None:
+            return differences(planned, self._look(names), doomed)
         observation = observe(host, planned.desired, planned.observation.facts, names)
         tidy(host, observation, names)
         return differences(planned, observation, doomed)
@@ -168,12 +175,13 @@ def differences(
 ) -> tuple[str, ...]:
     """What the keys of a plan still lack; those that are still to be deleted left out."""
     touched = {op.key for op in planned.plan.ops()} - doomed
-    rest = make_plan(planned.desired, observation, owner=planned.plan.owner, node=planned.plan.node)
+    rest = make_plan(planned.desired, observation, owner=planned.plan.owner, node=planned.plan.node, only=touched)
     found = [
         f"{op.action} {op.key}: {op.reason}" if op.reason else f"{op.action} {op.key}"
         for op in rest.ops()
         if op.key in touched
     ]
+    found += [f"{pending.key} is missing: {pending.reason}" for pending in rest.pending if pending.key in touched]
     names = set(map(str, touched))
     return tuple(found + [problem.message for problem in rest.conflicts if problem.message.split()[0] in names])
 

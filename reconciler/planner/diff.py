@@ -36,7 +36,7 @@ class _Draft:
 
 
 def make_plan(
-    desired: Iterable[Resource],
+    desired: Iterable[Resource] | Mapping[Key, Resource],
     observation: Observation,
     *,
     owner: str,
@@ -48,6 +48,8 @@ def make_plan(
     foreign: Collection[Key] = (),
     warnings: Iterable[Problem] = (),
     unwanted: str = UNWANTED,
+    only: Collection[Key] | None = None,
+    index: SeenIndex | None = None,
 ) -> Plan:
     """What has to change so that the host is as ``desired``. Pure; the same for any order of ``desired``.
 
@@ -56,15 +58,28 @@ def make_plan(
     in ``prune`` restrict what is pruned to the keys that they match.
     What a step takes along is put back, whatever ``targets`` and ``excludes`` say. ``unwanted`` is the reason
     that the deletions of what nobody wants give. ``foreign`` are keys of ``desired`` that are not ours, but that a
-    run which is now undone took along, changed or adopted: they are put back without our mark. Raises CycleError.
+    run which is now undone took along, changed or adopted: they are put back without our mark.
+    ``only`` are the keys at which to look; all others are taken to be as they should, unless a step on one of these
+    takes them along. With it, ``desired`` by key, and ``index`` over the observation, the work does not grow with the
+    host (fingerprints are then of these keys). Raises CycleError.
     """
-    everything = {resource.key: resource for resource in sorted(desired, key=lambda resource: resource.key)}
+    everything: Mapping[Key, Resource]
+    if isinstance(desired, Mapping):
+        everything = desired
+    else:
+        everything = {resource.key: resource for resource in sorted(desired, key=lambda resource: resource.key)}
     wanted = select(everything, targets, excludes) if targets or excludes else everything
+    if only is not None:
+        wanted = {key: wanted[key] for key in sorted(only) if key in wanted}
     items = observation.items
     told = list(warnings)
     told += [Problem(Origin(), f"{what}: not read, so nothing is removed") for what in observation.partial]
     surplus = (
-        [key for key in sorted(items) if items[key].owner == owner and key not in everything]
+        [
+            key
+            for key in sorted(items if only is None else items.keys() & only)
+            if items[key].owner == owner and key not in everything
+        ]
         if prune and not targets and not observation.partial
         else []
     )
@@ -72,7 +87,7 @@ def make_plan(
         surplus = [key for key in surplus if matches(items[key].resource, prune)]
     if excludes:
         surplus = [key for key in surplus if not matches(items[key].resource, excludes)]
-    index = SeenIndex(items)
+    index = index or SeenIndex(items)
     while True:
         draft = _classify(wanted, everything, items, owner, adopt, foreign)
         draft.surplus = dict.fromkeys(surplus, unwanted)
@@ -81,8 +96,8 @@ def make_plan(
         drawn = [key for key in lost if key in everything and key not in wanted]
         if not drawn:
             break
-        more = with_needs(everything, drawn)
-        wanted = {key: resource for key, resource in everything.items() if key in wanted or key in more}
+        more = with_needs(everything, drawn) if only is None else set(drawn)
+        wanted = {key: everything[key] for key in sorted(wanted.keys() | more)}
     return Plan(
         owner=owner,
         node=node,
@@ -91,7 +106,7 @@ def make_plan(
         conflicts=tuple(sorted(set(draft.conflicts))),
         warnings=tuple(told),
         pending=tuple(draft.pending[key] for key in sorted(draft.pending)),
-        desired_fingerprint=fingerprint(everything.values()) if ops else "",
+        desired_fingerprint=fingerprint((everything if only is None else wanted).values()) if ops else "",
         observed_fingerprint=fingerprint(_touched(ops, items)) if ops else "",
     )
 
@@ -142,8 +157,7 @@ def _classify(
         elif not resource.setting or seen.resource.differs(resource):
             _clash(draft, key, seen, resource, adopt)
     if missing:
-        left_out = everything.keys() - wanted.keys()
-        draft.pending, problems = split_pending(missing, wanted, items, left_out)
+        draft.pending, problems = split_pending(missing, wanted, items, everything)
         draft.conflicts += problems
     for resource in missing:
         if resource.key in draft.pending or resource.awaited():

@@ -26,6 +26,19 @@ class SeenIndex:
                     self._hanging.setdefault(parent, []).append(observed.resource)
         return self._hanging.get(key, ())
 
+    def change(self, key: Key, before: Observed | None, after: Observed | None) -> None:
+        """Follow a change of ``items``: what was seen of ``key``, and what is now."""
+        if self._hanging is None:
+            return
+        for parent in before.resource.hangs_on() if before is not None else ():
+            here = [other for other in self._hanging.get(parent, ()) if other.key != key]
+            if here:
+                self._hanging[parent] = here
+            else:
+                self._hanging.pop(parent, None)
+        for parent in after.resource.hangs_on() if after is not None else ():
+            self._hanging.setdefault(parent, []).append(after.resource)
+
     def closure(self, keys: Iterable[Key]) -> set[Key]:
         """``keys`` and all that the kernel drops with them, and with those, and so on."""
         found: set[Key] = set()

@@ -17,7 +17,7 @@ def split_pending(
 ) -> tuple[dict[Key, Pending], list[Problem]]:
     """Of the ``missing`` resources, those that have to wait, with the reason; and those that never can be.
 
-    ``left_out`` are keys that the manifests ask for but this plan is not about: waiting for one is no error.
+    ``left_out`` holds the keys that the manifests ask for but this plan is not about: waiting for one is no error.
     """
     verdicts: dict[Key, str] = {}  # key -> why it waits; "" for what can be made
     problems: list[Problem] = []

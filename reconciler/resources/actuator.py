@@ -46,12 +46,14 @@ class Outcome(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What to read: whose marks count (``owner``), which namespaces, and the keys of settings (there are
-    thousands of sysctls; only those that someone wants or that the inventory remembers are read)."""
+    thousands of sysctls; only those that someone wants or that the inventory remembers are read). ``only`` narrows the
+    interfaces of a namespace down to these indices, for the reader of interfaces."""
 
     owner: str
     netns: tuple[str, ...] = ("",)
     settings: frozenset[Key] = frozenset()
     wanted: Mapping[Key, Resource] = field(default_factory=dict)
+    only: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 class Actuator(Protocol):

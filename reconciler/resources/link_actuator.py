@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.host.files import device_node
@@ -41,7 +42,7 @@ class LinkActuator:
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """Every interface but loopback. A mark inside a namespace that is not ours counts only when the
         inventory knows the key as well."""
-        ends = _VethEnds(host, scope.netns)
+        ends = _VethEnds(host, scope.netns, scope.only)
         root_names = host.root.names()
         for name in scope.netns:
             try:
@@ -51,7 +52,7 @@ class LinkActuator:
             names = namespace.names()
             outside = root_names if name else {}
             trusted = not name or name in host.inventory.netns
-            for raw in namespace.links:
+            for raw in _narrowed(namespace, scope.only):
                 if raw.name == "lo":
                     continue
                 key = link_key(name, raw.name)
@@ -129,15 +130,23 @@ def _move(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
             yield Outcome(op.id, error.errno or EIO, error.strerror or str(error))
 
 
+def _narrowed(namespace: Namespace, only: Mapping[str, frozenset[int]]) -> list[wire.RawLink]:
+    """The interfaces that a scope is about."""
+    indices = only.get(namespace.name)
+    return namespace.links if indices is None else [raw for raw in namespace.links if raw.ifindex in indices]
+
+
 class _VethEnds:
     """Finds the other end of a veth pair: each end tells the index of the other, in another namespace."""
 
-    def __init__(self, host: Host, scope: Iterable[str]) -> None:
+    def __init__(
+        self, host: Host, scope: Iterable[str], only: Mapping[str, frozenset[int]] = MappingProxyType({})
+    ) -> None:
         self._found: dict[tuple[int, int], list[tuple[str, str]]] = {}
         for name in scope:
             if name not in host.open_namespaces():
                 continue
-            for raw in host.netns(name).links:
+            for raw in _narrowed(host.netns(name), only):
                 if raw.kind == "veth":
                     self._found.setdefault((raw.ifindex, raw.link), []).append((name, raw.name))
 
