@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from reconciler import __version__
-from reconciler.cli import change, host, look, text, trial
+from reconciler.cli import change, host, look, text, trial, watch
 from reconciler.cli.program import program
 
 _SETTINGS: dict[str, Any] = {
@@ -18,7 +18,7 @@ _SETTINGS: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
 }
 _verbs = typer.Typer()
-for family in (change, trial, look, text, host):
+for family in (change, trial, watch, look, text, host):
     family.register(_verbs)
 
 _STALE_SHOWN = 5  # places; the plan is to be made again in any case

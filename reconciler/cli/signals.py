@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -32,3 +35,33 @@ class Signals:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._received = signal.Signals(number).name
+
+
+class _Waker:
+    """The end of a pipe into which the interpreter writes when a signal comes, for a loop that waits on descriptors."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def serve(self) -> None:
+        with suppress(BlockingIOError):
+            self._end.recv(4096)
+
+
+@contextmanager
+def waking(serve: Callable[[_Waker], None]) -> Iterator[None]:
+    """For the length of a block a signal also makes a descriptor readable, which ``serve`` is given."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    serve(_Waker(ours))
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        ours.close()
+        theirs.close()

@@ -76,6 +76,7 @@ class NetworkController:
         self._step = step
         self._host: Host | None = None
         self._lock: HostLock | None = None
+        self._known = b""  # the stamp of the last run that the inventory in memory knows of
 
     def close(self) -> None:
         if self._host is not None:
@@ -95,16 +96,24 @@ class NetworkController:
         """The host, opened on first use. Raises ObservationError, PermissionError."""
         if self._host is None:
             self._host = Host(owner=self.owner, state_dir=self.state_dir, step=self._step)
+            self._known = HostLock.stamp(STATE_FOLDER, self._host.identity)
+            self._host.reload()  # nobody can have come in between
         return self._host
 
     # -- from manifests alone ------------------------------------------------------------------------------
 
     @seldom_collected()
     def validate(
-        self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
+        self,
+        sources: Sequence[str],
+        *,
+        stdin: IO[bytes] | None = None,
+        options: PlanOptions = NO_OPTIONS,
+        facts: NodeFacts | None = None,
     ) -> Validated:
-        """Load, resolve and render, without a look at any host. Raises ManifestError, PlanError."""
-        node, facts = self.node, NodeFacts(name=self.node, owner=self.owner)
+        """Load, resolve and render, without a look at any host; ``facts`` are what was seen of one before. Raises
+        ManifestError, PlanError."""
+        node, facts = self.node, facts or NodeFacts(name=self.node, owner=self.owner)
         if options.snapshot is not None:
             facts = read_snapshot(options.snapshot).facts
             node = self.node if self._named else facts.name
@@ -240,7 +249,7 @@ class NetworkController:
         else:
             clock = perf_counter()
             require_kernel()
-            stamp = self._stamp()
+            stamp = self.stamp()
             facts = read_facts(self.host, self.node)
             seconds["facts"] = perf_counter() - clock
             validated = self._validate(sources, stdin, options, facts, self.node, seconds)
@@ -264,7 +273,7 @@ class NetworkController:
         if options.snapshot is not None:
             observation = read_snapshot(options.snapshot)
         else:
-            stamp = self._stamp()
+            stamp = self.stamp()
             observation = observe(self.host, (), read_facts(self.host, self.node))
         plan = make_plan(
             (),
@@ -305,14 +314,14 @@ class NetworkController:
             if unasked:
                 raise PlanError(unasked)
         desired = [op.after for op in plan.ops() if op.after is not None]
-        stamp = self._stamp()
+        stamp = self.stamp()
         observation = observe(self.host, desired, read_facts(self.host, self.node))
         stale = check_stale(plan, observation)
         if stale:
             raise StaleError(stale)
         return Planned(plan, observation, tuple(desired), validated, stamp=stamp)
 
-    def _stamp(self) -> bytes:
+    def stamp(self) -> bytes:
         """To be taken before the host is looked at: whether another cnm changes it afterwards."""
         return HostLock.stamp(STATE_FOLDER, self.host.identity)
 
@@ -354,12 +363,19 @@ class NetworkController:
             yield None
             return
         with HostLock(STATE_FOLDER, self.host.identity, self.owner, purpose) as lock:
+            if not lock.unchanged(self._known):  # another cnm was here: what it noted is not to be overwritten
+                self.host.reload()
             found = self._recover(lock)
             self._lock = lock
             try:
                 yield found
             finally:
                 self._lock = None
+                self._known = self.stamp()
+
+    def undisturbed(self, stamp: bytes) -> bool:
+        """Inside :meth:`changing`: whether no other cnm has begun to change this host since the stamp was taken."""
+        return self._lock is not None and self._lock.unchanged(stamp)
 
     def recover(self, *, forget: bool = False) -> Recovery | None:
         """Undo a run that was interrupted, or finish it when its commit had begun; None when there is none.
@@ -450,13 +466,14 @@ class NetworkController:
         undo: bool = True,
         stop: Callable[[], str] = never,
         check: Callable[[], str] = never,
+        look: Look | None = None,
     ) -> Report:
         """Carry out a plan, look at the host once more, and go back to what was when it does not hold.
 
         ``again`` True: time has passed since the plan was made (a person was asked), so the host is read again
         first and a plan that no longer fits is refused; so it is as well when another cnm was here since. ``undo``
         False: what was done is left when something fails. ``stop`` is asked before each
-        batch, ``check`` after all of it: a reason to go back, or "".
+        batch, ``check`` after all of it: a reason to go back, or "". ``look``: see :class:`Transaction`.
 
         Raises ConflictError, StaleError, StateError, UsageError and LockError before anything is touched; what
         fails afterwards is in the report.
@@ -469,7 +486,9 @@ class NetworkController:
                 self._store_lock(planned.validated)
             return Report(plan, reason=check())
         with self.changing(purpose):
-            run = self.begin(planned, purpose=purpose, progress=progress, again=again, stop=stop, carry_on=not undo)
+            run = self.begin(
+                planned, purpose=purpose, progress=progress, again=again, stop=stop, carry_on=not undo, look=look
+            )
             try:
                 held = run.run()
                 reason = check() if held else ""

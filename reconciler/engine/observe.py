@@ -72,9 +72,11 @@ def remember_sources(host: Host, desired: Iterable[Resource]) -> None:
             host.inventory.sources[resource.key.name] = resource.source
 
 
-def read_facts(host: Host, node: str) -> NodeFacts:
-    """What rendering may know of this host. Reads the routes and the resolver's configuration."""
-    host.root.look()
+def read_facts(host: Host, node: str, *, look: bool = True) -> NodeFacts:
+    """What rendering may know of this host. Reads the routes and the resolver's configuration; the interfaces as they
+    were last seen when ``look`` is False."""
+    if look:
+        host.root.look()
     names = host.root.names()
     mtus = {link.ifindex: link.mtu for link in host.root.links}
     ours = {link.ifindex for link in host.root.links if any(name.startswith("cnm.") for name in link.altnames)}

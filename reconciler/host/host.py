@@ -51,6 +51,10 @@ class Host:
         self.making: frozenset[Key] = frozenset()  # what an interrupted run was about to make: it may lack its mark
         _raise_file_limit()
 
+    def reload(self) -> None:
+        """Read the inventory again: another cnm of this owner may have written it. Raises ObservationError."""
+        self.inventory = Inventory.load(self.state_dir, self.owner, self.identity, self.step)
+
     @property
     def runtime(self) -> Path:
         """The folder of this owner's processes on this host: their sockets and what else goes when they end."""

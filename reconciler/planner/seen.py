@@ -36,8 +36,9 @@ class SeenIndex:
                 self._hanging[parent] = here
             else:
                 self._hanging.pop(parent, None)
-        for parent in after.resource.hangs_on() if after is not None else ():
-            self._hanging.setdefault(parent, []).append(after.resource)
+        if after is not None:
+            for parent in after.resource.hangs_on():
+                self._hanging.setdefault(parent, []).append(after.resource)
 
     def closure(self, keys: Iterable[Key]) -> set[Key]:
         """``keys`` and all that the kernel drops with them, and with those, and so on."""

@@ -64,7 +64,8 @@ class NetnsActuator:
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """Opens every namespace in scope, and looks at its interfaces, which the readers of links, addresses
         and routes then share. Raises ObservationError."""
-        host.root.look()
+        if "" in scope.netns:
+            host.root.look()
         for name in scope.netns:
             if not name:
                 continue

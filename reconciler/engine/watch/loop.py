@@ -1,0 +1,482 @@
+"""The loop: whatever happened, look at what may have changed, and bring it to what is wanted.
+
+Level-triggered: events say where to look, never what to do. One thread does all of it; those of the file watcher only
+wake it.
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+from reconciler.engine.controller import NetworkController
+from reconciler.engine.doctor import require_capabilities, require_kernel
+from reconciler.engine.garbage import seldom_collected
+from reconciler.engine.guard import check_mass
+from reconciler.engine.result import Planned, PlanOptions, Report, Validated
+from reconciler.engine.watch.culprit import Culprits
+from reconciler.engine.watch.folder import Folder
+from reconciler.engine.watch.life import Life
+from reconciler.engine.watch.pace import Limits, Pace
+from reconciler.engine.watch.picture import Dirty, Picture
+from reconciler.errors import CnmError, GuardError, LockError, ManifestError, ObservationError, PlanError, Problem
+from reconciler.host.monitor import Monitor
+from reconciler.planner.diff import make_plan
+from reconciler.planner.plan import Op, Pending, Plan
+from reconciler.resources.resource import Key, Resource
+
+_QUIET, _BURST = 0.002, 0.02  # seconds: without an event; in all
+_SOON = 0.2  # seconds until a file that is being written, or a host that is held, is looked at again
+_LONGEST = 30.0  # seconds that the loop ever sleeps
+
+
+class Mode(StrEnum):
+    OBSERVE = "observe"  # report drift only
+    HEAL = "heal"  # repair to what was last applied
+    APPLY = "apply"  # follow the files
+
+
+class Source(Protocol):
+    """Something else that is served by the loop: an API's socket."""
+
+    def fileno(self) -> int: ...
+    def serve(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``interval``: seconds between two looks at everything, a fifth more or less at random. ``applied`` gives the
+    manifests that were last applied, ``remember`` stores these as such."""
+
+    mode: Mode = Mode.APPLY
+    interval: float = 60.0
+    limits: Limits = field(default=Limits())
+    allow_empty: bool = False
+    allow_mass_delete: bool = False
+    applied: Callable[[], Sequence[str]] = tuple
+    remember: Callable[[Sequence[str]], None] = lambda _sources: None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What holds now. ``drift`` are keys that are otherwise than wanted and that are (or, when only observing, would
+    be) repaired; ``invalid`` says what is wrong with the files while an earlier state of them is kept."""
+
+    mode: Mode
+    ready: bool
+    wanted: int
+    drift: tuple[Key, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    conflicts: tuple[Problem, ...] = ()
+    fights: tuple[Key, ...] = ()
+    failing: Mapping[Key, str] = field(default_factory=dict)
+    invalid: tuple[Problem, ...] = ()
+    trouble: str = ""
+
+    @property
+    def state(self) -> str:
+        """The worst of it, in a word."""
+        if self.trouble or self.failing or self.fights:
+            return "failing"
+        if self.invalid:
+            return "invalid"
+        if self.conflicts:
+            return "conflict"
+        if self.drift:
+            return "drift"
+        return "pending" if self.pending else "ok"
+
+
+class Tell(Protocol):
+    """What happens, as it happens: a word, and what belongs to it."""
+
+    def __call__(self, event: str, **about: Any) -> None: ...
+
+
+class Watch:
+    """Made in the host's namespace; :meth:`run` until ``stop`` gives a reason."""
+
+    def __init__(
+        self,
+        controller: NetworkController,
+        sources: Sequence[str],
+        settings: Settings,
+        tell: Tell,
+    ) -> None:
+        self._controller = controller
+        self._sources = list(sources)
+        self._settings = settings
+        self._tell = tell
+        require_kernel()
+        host = controller.host
+        self._epoll = select.epoll()
+        self._monitor = Monitor(host.root)
+        self._picture = Picture(host, self._monitor, controller.node)
+        self._life = Life(host, self._register, self._unregister)
+        self._folder = Folder(self._sources)
+        self._pace = Pace(settings.limits)
+        self._culprits = Culprits()
+        self._dirty = Dirty(everything=True)
+        self._open: set[Key] = set()  # what does not hold yet, for whatever reason
+        self._desired: dict[Key, Resource] = {}
+        self._validated: Validated | None = None
+        self._load_due = True
+        self._fresh: set[Key] = set()  # wanted otherwise since the last plan
+        self._stamp = b""
+        self._look_at = 0.0
+        self._again_at = 0.0
+        self._others: dict[int, Source] = {}
+        self._told: set[str] = set()
+        self._dirty_facts = False
+        self._under_way: tuple[Op, ...] = ()
+        self._failing: dict[Key, str] = {}
+        self.situation = Situation(settings.mode, False, 0)
+        for fd in (*self._monitor.filenos(), self._folder.fileno()):
+            self._register(fd, select.EPOLLIN)
+
+    def close(self) -> None:
+        self._folder.close()
+        self._life.close()
+        self._monitor.close()
+        self._epoll.close()
+
+    def serve(self, source: Source) -> None:
+        """Let the loop serve another descriptor."""
+        self._others[source.fileno()] = source
+        self._register(source.fileno(), select.EPOLLIN)
+
+    def _register(self, fd: int, mask: int) -> None:
+        self._epoll.register(fd, mask)
+
+    def _unregister(self, fd: int) -> None:
+        with suppress(OSError, ValueError):
+            self._epoll.unregister(fd)
+
+    # -- the loop ---------------------------------------------------------------------------------------------
+
+    def run(self, stop: Callable[[], str], beat: Callable[[], None] = lambda: None) -> None:
+        """``beat`` is called at least every half minute while all is well with the loop itself."""
+        while not stop():
+            self._turn()
+            beat()
+            if stop():
+                break
+            self._listen(self._patience())
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        waits = [_LONGEST, max(0.0, self._look_at - now)]
+        if self._again_at:
+            waits.append(max(0.0, self._again_at - now))
+        held = self._pace.next(self._open, now)
+        if held is not None:
+            waits.append(held)
+        if self._dirty or self._fresh:
+            waits.append(_SOON)
+        return min(waits)
+
+    def _listen(self, patience: float) -> None:
+        """Wait for something to happen, and until it has come to rest for a moment."""
+        until = 0.0
+        while True:
+            ready = self._epoll.poll(patience)
+            fds = [fd for fd, _mask in ready]
+            if self._folder.fileno() in fds:
+                self._load_due = True
+            for fd in fds:
+                if fd in self._others:
+                    self._others[fd].serve()
+            self._hear(fds)
+            now = time.monotonic()
+            until = until or now + _BURST
+            if not fds or now >= until or not self._dirty:
+                return
+            patience = _QUIET
+
+    def _hear(self, ready: Iterable[int] = ()) -> None:
+        heard = self._monitor.heard()
+        if heard is None:
+            self._tell("overflow", message="the kernel dropped events; all is looked at again")
+        else:
+            self._culprits.note(heard)
+        self._picture.note(heard, self._dirty)
+        self._dirty.spaces |= self._life.changed(ready)
+
+    @seldom_collected()
+    def _turn(self) -> None:
+        """One pass. Whatever goes wrong in it is told, and tried again later."""
+        now = time.monotonic()
+        self._again_at = 0.0
+        if now >= self._look_at:
+            self._dirty.everything = True
+        try:
+            changed = self._look()
+            if self._load_due or (self._dirty_facts and self._validated is not None):
+                self._load()
+            changed |= self._look()  # what newly wanted things look like
+            self._reconcile(changed)
+        except LockError as error:
+            self._trouble("locked", str(error), _SOON)
+        except (CnmError, OSError) as error:
+            self._dirty.everything = self._dirty.everything or isinstance(error, (ObservationError, OSError))
+            self._trouble("trouble", str(error), 1.0)
+
+    def _trouble(self, event: str, words: str, patience: float) -> None:
+        self._again_at = time.monotonic() + patience
+        self._once(event, words)
+        self.situation = replace(self.situation, trouble=words)
+
+    def _once(self, event: str, words: str, **about: Any) -> None:
+        """Tell what goes on for long only when it begins."""
+        if words not in self._told:
+            self._told.add(words)
+            self._tell(event, message=words, **about)
+
+    def _look(self) -> set[Key]:
+        """Bring the picture up to date; what changed in it."""
+        stamp = self._controller.stamp()
+        if stamp != self._stamp:  # another cnm was here: its inventory tells what is ours now
+            self._stamp = stamp
+            self._controller.host.reload()
+            self._dirty.everything = True
+        if not self._dirty:
+            return set()
+        dirty, self._dirty = self._dirty, Dirty()
+        facts = self._picture.facts
+        try:
+            changed = self._picture.refresh(dirty)
+        except BaseException:
+            self._dirty.everything = True
+            raise
+        if dirty.everything:
+            spread = self._settings.interval * random.uniform(0.8, 1.2)  # noqa: S311 - hosts are not to beat in time
+            self._look_at = time.monotonic() + spread
+            self._pace.tidy(time.monotonic())
+        if dirty.everything or dirty.spaces:
+            self._life.follow(self._desired)
+        self._dirty_facts = self._dirty_facts or self._picture.facts != facts
+        return changed
+
+    # -- what is wanted ---------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Take over the files, or keep the last good state of them and say why."""
+        mode, first = self._settings.mode, self._validated is None
+        if self._load_due and mode is not Mode.HEAL:
+            settled = self._folder.settled()
+            if settled is None:
+                self._again_at = time.monotonic() + _SOON
+                return
+            if not settled and not self._dirty_facts and not first:
+                self._load_due = False
+                return
+        self._load_due = self._dirty_facts = False
+        sources: Sequence[str] = self._sources
+        if mode is Mode.HEAL:
+            sources = self._settings.applied() or self._sources
+        try:
+            self._take(self._validate(sources))
+        except (ManifestError, PlanError) as error:
+            self._refuse(error)
+            copy = self._settings.applied()
+            if first and copy and list(copy) != list(sources):
+                self._tell("applied", message="the last applied manifests are kept up instead")
+                with suppress(ManifestError, PlanError):
+                    self._take(self._validate(copy))
+            return
+        if self.situation.invalid:
+            self._tell("valid", message="the manifests are valid again")
+        self._told.clear()
+        self.situation = replace(self.situation, invalid=(), trouble="")
+
+    def _validate(self, sources: Sequence[str]) -> Validated:
+        options = PlanOptions(locked=True, allow_empty=self._settings.allow_empty)
+        return self._controller.validate(sources, options=options, facts=self._picture.facts)
+
+    def _refuse(self, error: ManifestError | PlanError) -> None:
+        """Nothing is pruned, nothing is changed because of files that make no sense; what is kept up stays so."""
+        self.situation = replace(self.situation, invalid=error.problems)
+        kept = "the last good state is kept" if self._validated is not None else "nothing is changed"
+        self._once("invalid", f"{error}", problems=[str(problem) for problem in error.problems], kept=kept)
+
+    def _take(self, validated: Validated) -> None:
+        desired = {resource.key: resource for resource in validated.desired}
+        before = self._desired
+        fresh = {key for key in desired.keys() | before.keys() if desired.get(key) != before.get(key)}
+        self._validated, self._desired = validated, desired
+        self._picture.desired = desired
+        self._fresh |= fresh
+        self._pace.forgive(fresh)
+        self._dirty_for(fresh)
+
+    def _dirty_for(self, keys: Iterable[Key]) -> None:
+        """Look at what is newly wanted: some things are read only because somebody wants them."""
+        kinds = self._picture.batch_of
+        root = self._controller.host.root
+        for key in keys:
+            if key.kind == "netns":
+                self._dirty.spaces.add(key.name)
+            elif key.kind == "link" and not key.netns:
+                if key.name in root.index:
+                    self._dirty.links.add(root.index[key.name])
+            else:
+                self._dirty.parts.add((key.netns, kinds(key.kind)))
+
+    # -- what is done -----------------------------------------------------------------------------------------
+
+    def _reconcile(self, changed: set[Key]) -> None:
+        if self._validated is None:
+            return
+        now = time.monotonic()
+        keys = changed | self._open | self._fresh
+        if not keys:
+            self._settle(self._plan(()), {}, now)
+            return
+        waiting = {key for key in keys if not self._pace.ready(key, now)}
+        plan, blocked = self._sorted_out(keys - waiting)
+        following = bool(self._fresh)
+        self._fresh = set()
+        touched = {op.key for op in plan.ops()}
+        self._open = waiting | blocked.keys() | {pending.key for pending in plan.pending} | touched
+        if plan.empty or self._settings.mode is Mode.OBSERVE:
+            self._drifted(plan)
+            self._settle(plan, blocked, now)
+            if following and plan.empty:
+                self._applied()
+            return
+        self._carry_out(plan, following)
+        self._settle(self._plan(self._open), blocked, time.monotonic())
+
+    def _plan(self, keys: Iterable[Key]) -> Plan:
+        controller = self._controller
+        return make_plan(
+            self._desired,
+            self._picture.observation(),
+            owner=controller.owner,
+            node=controller.node,
+            only=frozenset(keys),
+            index=self._picture.index,
+        )
+
+    def _sorted_out(self, keys: set[Key]) -> tuple[Plan, dict[Key, Problem]]:
+        """A plan without what stands in somebody else's way: one conflict must not keep all else from being repaired."""
+        blocked: dict[Key, Problem] = {}
+        while True:
+            plan = self._plan(keys)
+            if not plan.conflicts:
+                return plan, blocked
+            for problem in plan.conflicts:
+                named = [
+                    key for key in keys if str(key) in problem.message.split() or str(key) + "," in problem.message
+                ]
+                about = [key for key in keys if (wanted := self._desired.get(key)) and wanted.origin == problem.origin]
+                for key in named or about or keys:
+                    blocked.setdefault(key, problem)
+            keys = keys - blocked.keys()
+
+    def _carry_out(self, plan: Plan, following: bool) -> None:
+        controller = self._controller
+        after = tuple(op.after for op in plan.ops() if op.after is not None)
+        planned = Planned(plan, self._picture.observation(), after, stamp=self._stamp)
+        assert self._validated is not None
+        if following and not self._settings.allow_mass_delete:
+            try:
+                check_mass(replace(planned, desired=self._validated.desired), 0.5)
+            except GuardError as error:
+                self._trouble("refused", str(error), _LONGEST)
+                return
+        if following:
+            require_capabilities(controller.host, self._validated.topology, plan)
+        self._drifted(plan)
+        with controller.changing("watch"):
+            if not controller.undisturbed(self._stamp):
+                self._dirty.everything = True
+                self._again_at = time.monotonic()
+                return
+            report = controller.execute(planned, purpose="watch", look=self._look_after)
+        self._stamp = controller.stamp()
+        self._account(report, following)
+
+    def _look_after(self, _without: frozenset[str]) -> Any:
+        self._hear()
+        self._dirty_for(op.key for op in self._under_way)
+        dirty, self._dirty = self._dirty, Dirty()
+        dirty.everything = False
+        self._picture.refresh(dirty)
+        return self._picture.observation()
+
+    def _drifted(self, plan: Plan) -> None:
+        self._under_way = tuple(plan.ops())
+        known = set(self.situation.drift)
+        for op in self._under_way:
+            if op.key not in known:
+                kind = type(op.resource)
+                who = self._culprits.of(op.key, kind.batch)
+                self._tell("drift" if op.key in plan.drift else "change", key=str(op.key), action=str(op.action),
+                           reason=op.reason, by=who)  # fmt: skip
+
+    def _account(self, report: Report, following: bool) -> None:
+        now = time.monotonic()
+        done = {op.key for op in report.done}
+        if report.ok:
+            fights = self._pace.repaired(done if not following else (), now)
+            self._open -= done
+            self._tell("repaired", keys=sorted(map(str, done)), seconds=dict(report.seconds))
+            for key in fights:
+                who = self._culprits.of(key, self._picture.batch_of(key.kind)) or "somebody unknown"
+                limits = self._settings.limits
+                self._tell(
+                    "fight",
+                    key=str(key),
+                    by=who,
+                    message=f"{key} was undone {limits.fight} times within {limits.window:g} s by {who}; "
+                    f"it is left alone for {limits.truce:g} s, or until the manifests want it otherwise",
+                )
+            if following:
+                self._applied()
+            return
+        self._dirty.everything = True
+        keys = {op.key for op in report.plan.ops()}
+        failed = {key for key in keys if any(str(key) == failure.key for failure in report.failed)}
+        self._pace.failed(failed or keys, now)
+        if following:
+            self._fresh |= keys
+        words = [*map(str, report.failed), *report.left, report.reason]
+        left = report.rollback.left if report.rollback is not None else ()
+        self._tell("failed", keys=sorted(map(str, failed or keys)), errors=[w for w in words if w], left=list(left))
+        self._failing.update(dict.fromkeys(failed or keys, "; ".join(word for word in words if word)))
+
+    def _applied(self) -> None:
+        """The files hold on this host: they are what is to come back after a reboot."""
+        if self._settings.mode is Mode.APPLY and not self.situation.invalid:
+            self._settings.remember(self._sources)
+
+    def _settle(self, plan: Plan, blocked: Mapping[Key, Problem], now: float) -> None:
+        """Say what holds now."""
+        self._failing = failing = {key: words for key, words in self._failing.items() if key in self._open}
+        drift = tuple(dict.fromkeys(op.key for op in plan.ops()))
+        situation = Situation(
+            mode=self._settings.mode,
+            ready=True,
+            wanted=len(self._desired),
+            drift=drift,
+            pending=plan.pending,
+            conflicts=tuple(sorted(set(blocked.values()))),
+            fights=tuple(self._pace.fights(now)),
+            failing=failing,
+            invalid=self.situation.invalid,
+        )
+        for problem in situation.conflicts:
+            self._once("conflict", str(problem))
+        for pending in plan.pending:
+            self._once("pending", f"{pending.key} waits: {pending.reason}")
+        if situation != self.situation:
+            before, self.situation = self.situation, situation
+            if before.state != situation.state or not before.ready:
+                self._tell("state", state=situation.state, before=before.state if before.ready else "")
