@@ -51,8 +51,9 @@ def watch(
     """
     from reconciler.cli.log import Log
     from reconciler.cli.signals import Signals, waking
-    from reconciler.engine.watch.loop import Mode, Settings, Watch
+    from reconciler.engine.watch.loop import Settings, Watch
     from reconciler.engine.watch.pace import Limits
+    from reconciler.engine.watch.situation import Mode
     from reconciler.errors import UsageError
 
     if mode not in list(Mode):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -31,7 +32,7 @@ from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
 from reconciler.engine.transaction import Look, Transaction, about, interrupted, recover
 from reconciler.engine.wayfind import Told, explain_way
 from reconciler.errors import ConflictError, ManifestError, Origin, PlanError, Problem, StaleError, UsageError
-from reconciler.host import journal
+from reconciler.host import history, journal
 from reconciler.host.host import STATE_FOLDER, Host
 from reconciler.host.lock import HostLock
 from reconciler.host.step import Step, unhindered
@@ -47,6 +48,7 @@ from reconciler.topology.resolve import Resolved, resolve
 from reconciler.topology.view import NodeFacts
 
 NO_OPTIONS = PlanOptions()
+_KEYS_NOTED = 20  # keys of a run that the history names
 
 
 class NetworkController:
@@ -73,6 +75,7 @@ class NetworkController:
         self.environment = environment
         self.state_dir = state_dir or STATE_FOLDER
         self.lock_file = lock_file
+        self.lasting_dir = state_dir or history.LASTING_FOLDER
         self._step = step
         self._host: Host | None = None
         self._lock: HostLock | None = None
@@ -503,7 +506,40 @@ class NetworkController:
             except BaseException:
                 run.undo("interrupted")
                 raise
-        return run.report()
+        report = run.report()
+        self.note(report, purpose)
+        return report
+
+    def note(self, report: Report, purpose: str) -> None:
+        """Add a run to the history. One that cannot be written stops nothing."""
+        entry: dict[str, object] = {
+            "purpose": purpose,
+            "owner": self.owner,
+            "node": report.plan.node,
+            "ok": report.ok,
+            "changes": {action: count for action, count in report.plan.counts().items() if count},
+            "keys": [str(op.key) for op in islice(report.plan.ops(), _KEYS_NOTED)],
+            "seconds": round(sum(report.seconds.values()), 4),
+        }
+        if not report.ok:
+            entry["errors"] = [text for text in (*map(str, report.failed), *report.left, report.reason) if text][:5]
+            entry["rolled_back"] = report.rollback is not None and report.rollback.complete
+        with suppress(OSError):
+            history.append(self.history_path, entry)
+
+    @property
+    def history_path(self) -> Path:
+        """Where the history of this host is: it outlives a reboot where the host does."""
+        return history.history_path(self.lasting_dir, self.host_name)
+
+    @property
+    def host_name(self) -> str:
+        """What is kept of this host across reboots is named by it."""
+        return "host" if self.host.first else self.host.identity
+
+    def history(self, last: int = 0) -> list[dict[str, object]]:
+        """Who applied what when, oldest first. Raises StateError."""
+        return history.read(self.history_path, last)
 
     # -- looking -------------------------------------------------------------------------------------------
 

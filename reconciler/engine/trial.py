@@ -174,6 +174,7 @@ class _Guardian:
                 run.undo("interrupted")
                 raise
             report = run.report()
+        controller.note(report, "try")
         if confirmed_by is not None:
             _answer(confirmed_by, _words(report))
         _say(self._channel, Ended(report))

@@ -56,6 +56,11 @@ class Host:
         self.inventory = Inventory.load(self.state_dir, self.owner, self.identity, self.step)
 
     @property
+    def first(self) -> bool:
+        """Whether this is the network namespace of the machine's (or container's) first process: it comes back."""
+        return self.root.inode == _first_namespace()
+
+    @property
     def runtime(self) -> Path:
         """The folder of this owner's processes on this host: their sockets and what else goes when they end."""
         return self.state_dir / f"{self.owner}-{self.identity}"

@@ -27,7 +27,7 @@ _CLONE_NEWPID = 0x20000000
 
 
 def isolated(test: Test) -> Test:
-    """Run the test in a child process that has its own network and process namespaces, /run and /etc.
+    """Run the test in a child process that has its own network and process namespaces, /run, /etc and /var/lib.
 
     The namespaces have no name, so they vanish with the child, however it ends; the child dies with pytest, and
     with it whatever it started, daemons too.
@@ -69,11 +69,11 @@ def _child(writable: int, body: Callable[[], Any]) -> None:
         libc.mount("none", "/", libc.MS_REC | libc.MS_PRIVATE)
         run("mount", "-t", "proc", "proc", "/proc")
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
-        for part in ("upper", "work"):
-            Path("/run/etc", part).mkdir(parents=True)
-        run(
-            "mount", "-t", "overlay", "etc", "-o", "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc"
-        )
+        for folder, own in (("/etc", "/run/etc"), ("/var/lib", "/run/var")):
+            for part in ("upper", "work"):
+                Path(own, part).mkdir(parents=True)
+            layers = f"lowerdir={folder},upperdir={own}/upper,workdir={own}/work"
+            run("mount", "-t", "overlay", "own", "-o", layers, folder)
         Rtnl().send([set_link(1, up=True)])
         if _SETUP:
             run("sh", "-ec", _SETUP)

@@ -25,8 +25,9 @@ ENVIRONMENT = {
 # `cat` holds both namespaces as long as its standard input, a pipe from us, is open: until we end, however we do. Then
 # whatever still runs in here (daemons) ends too.
 _HOLD = """
-mount -t tmpfs -o mode=755 lab /run && mkdir -p /run/netns /run/.etc/upper /run/.etc/work &&
+mount -t tmpfs -o mode=755 lab /run && mkdir -p /run/netns /run/.etc/upper /run/.etc/work /run/.var/upper /run/.var/work &&
 mount -t overlay etc -o lowerdir=/etc,upperdir=/run/.etc/upper,workdir=/run/.etc/work /etc &&
+mount -t overlay var -o lowerdir=/var/lib,upperdir=/run/.var/upper,workdir=/run/.var/work /var/lib &&
 ip link set lo up && echo ready && cat
 find /proc/[0-9]*/ns/mnt -lname "$(readlink /proc/self/ns/mnt)" 2>/dev/null | cut -d/ -f3 | grep -vx $$ | xargs -r kill -KILL
 """

@@ -14,8 +14,8 @@ from reconciler.resources.resource import Key
 
 _MOST = 10_000
 _PROTOCOLS = ("/etc/iproute2/rt_protos", "/usr/share/iproute2/rt_protos", "/usr/lib/iproute2/rt_protos")
+_KERNEL = 2
 _WELL_KNOWN = {
-    2: "kernel",
     3: "boot",
     4: "static",
     9: "ra",

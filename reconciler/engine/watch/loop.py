@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Protocol
 
 from reconciler.engine.controller import NetworkController
@@ -23,23 +22,19 @@ from reconciler.engine.result import Planned, PlanOptions, Report, Validated
 from reconciler.engine.watch.culprit import Culprits
 from reconciler.engine.watch.folder import Folder
 from reconciler.engine.watch.life import Life
+from reconciler.engine.watch.metrics import Metrics
 from reconciler.engine.watch.pace import Limits, Pace
 from reconciler.engine.watch.picture import Dirty, Picture
+from reconciler.engine.watch.situation import Mode, Situation
 from reconciler.errors import CnmError, GuardError, LockError, ManifestError, ObservationError, PlanError, Problem
 from reconciler.host.monitor import Monitor
 from reconciler.planner.diff import make_plan
-from reconciler.planner.plan import Op, Pending, Plan
+from reconciler.planner.plan import Op, Plan
 from reconciler.resources.resource import Key, Resource
 
 _QUIET, _BURST = 0.002, 0.02  # seconds: without an event; in all
 _SOON = 0.2  # seconds until a file that is being written, or a host that is held, is looked at again
 _LONGEST = 30.0  # seconds that the loop ever sleeps
-
-
-class Mode(StrEnum):
-    OBSERVE = "observe"  # report drift only
-    HEAL = "heal"  # repair to what was last applied
-    APPLY = "apply"  # follow the files
 
 
 class Source(Protocol):
@@ -60,37 +55,7 @@ class Settings:
     allow_empty: bool = False
     allow_mass_delete: bool = False
     applied: Callable[[], Sequence[str]] = tuple
-    remember: Callable[[Sequence[str]], None] = lambda _sources: None
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What holds now. ``drift`` are keys that are otherwise than wanted and that are (or, when only observing, would
-    be) repaired; ``invalid`` says what is wrong with the files while an earlier state of them is kept."""
-
-    mode: Mode
-    ready: bool
-    wanted: int
-    drift: tuple[Key, ...] = ()
-    pending: tuple[Pending, ...] = ()
-    conflicts: tuple[Problem, ...] = ()
-    fights: tuple[Key, ...] = ()
-    failing: Mapping[Key, str] = field(default_factory=dict)
-    invalid: tuple[Problem, ...] = ()
-    trouble: str = ""
-
-    @property
-    def state(self) -> str:
-        """The worst of it, in a word."""
-        if self.trouble or self.failing or self.fights:
-            return "failing"
-        if self.invalid:
-            return "invalid"
-        if self.conflicts:
-            return "conflict"
-        if self.drift:
-            return "drift"
-        return "pending" if self.pending else "ok"
+    remember: Callable[[Sequence[str]], str] = lambda _sources: ""
 
 
 class Tell(Protocol):
@@ -131,12 +96,15 @@ class Watch:
         self._stamp = b""
         self._look_at = 0.0
         self._again_at = 0.0
+        self._began = 0.0
         self._others: dict[int, Source] = {}
         self._told: set[str] = set()
         self._dirty_facts = False
         self._under_way: tuple[Op, ...] = ()
         self._failing: dict[Key, str] = {}
-        self.situation = Situation(settings.mode, False, 0)
+        self._commit = ""
+        self.situation = Situation(settings.mode)
+        self.metrics = Metrics()
         for fd in (*self._monitor.filenos(), self._folder.fileno()):
             self._register(fd, select.EPOLLIN)
 
@@ -202,6 +170,7 @@ class Watch:
     def _hear(self, ready: Iterable[int] = ()) -> None:
         heard = self._monitor.heard()
         if heard is None:
+            self.metrics.overflows.inc()
             self._tell("overflow", message="the kernel dropped events; all is looked at again")
         else:
             self._culprits.note(heard)
@@ -211,7 +180,7 @@ class Watch:
     @seldom_collected()
     def _turn(self) -> None:
         """One pass. Whatever goes wrong in it is told, and tried again later."""
-        now = time.monotonic()
+        now = self._began = time.monotonic()
         self._again_at = 0.0
         if now >= self._look_at:
             self._dirty.everything = True
@@ -255,6 +224,7 @@ class Watch:
             self._dirty.everything = True
             raise
         if dirty.everything:
+            self.metrics.looks.inc()
             spread = self._settings.interval * random.uniform(0.8, 1.2)  # noqa: S311 - hosts are not to beat in time
             self._look_at = time.monotonic() + spread
             self._pace.tidy(time.monotonic())
@@ -302,6 +272,7 @@ class Watch:
     def _refuse(self, error: ManifestError | PlanError) -> None:
         """Nothing is pruned, nothing is changed because of files that make no sense; what is kept up stays so."""
         self.situation = replace(self.situation, invalid=error.problems)
+        self.metrics.invalid.inc()
         kept = "the last good state is kept" if self._validated is not None else "nothing is changed"
         self._once("invalid", f"{error}", problems=[str(problem) for problem in error.problems], kept=kept)
 
@@ -340,6 +311,7 @@ class Watch:
             return
         waiting = {key for key in keys if not self._pace.ready(key, now)}
         plan, blocked = self._sorted_out(keys - waiting)
+        self.metrics.plan_seconds.observe(time.monotonic() - self._began)
         following = bool(self._fresh)
         self._fresh = set()
         touched = {op.key for op in plan.ops()}
@@ -416,6 +388,7 @@ class Watch:
         known = set(self.situation.drift)
         for op in self._under_way:
             if op.key not in known:
+                self.metrics.drift.inc(op.key in plan.drift)
                 kind = type(op.resource)
                 who = self._culprits.of(op.key, kind.batch)
                 self._tell("drift" if op.key in plan.drift else "change", key=str(op.key), action=str(op.action),
@@ -424,10 +397,12 @@ class Watch:
     def _account(self, report: Report, following: bool) -> None:
         now = time.monotonic()
         done = {op.key for op in report.done}
+        self.metrics.ran(report)
         if report.ok:
             fights = self._pace.repaired(done if not following else (), now)
             self._open -= done
             self._tell("repaired", keys=sorted(map(str, done)), seconds=dict(report.seconds))
+            self.metrics.fights.inc(len(fights))
             for key in fights:
                 who = self._culprits.of(key, self._picture.batch_of(key.kind)) or "somebody unknown"
                 limits = self._settings.limits
@@ -455,12 +430,15 @@ class Watch:
     def _applied(self) -> None:
         """The files hold on this host: they are what is to come back after a reboot."""
         if self._settings.mode is Mode.APPLY and not self.situation.invalid:
-            self._settings.remember(self._sources)
+            try:
+                self._commit = self._settings.remember(self._sources)
+            except OSError as error:
+                self._once("trouble", f"what was applied could not be kept for after a reboot: {error}")
 
     def _settle(self, plan: Plan, blocked: Mapping[Key, Problem], now: float) -> None:
         """Say what holds now."""
-        self._failing = failing = {key: words for key, words in self._failing.items() if key in self._open}
         drift = tuple(dict.fromkeys(op.key for op in plan.ops()))
+        self._failing = failing = {key: words for key, words in self._failing.items() if key in drift}
         situation = Situation(
             mode=self._settings.mode,
             ready=True,
@@ -471,7 +449,9 @@ class Watch:
             fights=tuple(self._pace.fights(now)),
             failing=failing,
             invalid=self.situation.invalid,
+            commit=self._commit,
         )
+        self.metrics.stands(situation)
         for problem in situation.conflicts:
             self._once("conflict", str(problem))
         for pending in plan.pending:

@@ -1,0 +1,68 @@
+"""The service's own copy of what was last applied: what comes back after a reboot, whatever became of the files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from reconciler.manifest.lockfile import LOCK_NAME
+from reconciler.manifest.source import find
+
+
+class Applied:
+    """A folder of manifests beside the history: ``applied-OWNER-HOST`` is a symbolic link that is exchanged, so that
+    there is one whole copy at any time."""
+
+    def __init__(self, folder: Path, owner: str, host: str, lock_file: Path | None = None) -> None:
+        self._link = folder / f"applied-{owner}-{host}"
+        self._lock_file = lock_file
+
+    def sources(self) -> Sequence[str]:
+        """The copy, as arguments for a load; empty while there is none."""
+        return [str(self._link)] if self._link.is_dir() else []
+
+    @property
+    def lock_file(self) -> Path:
+        return self._link / LOCK_NAME
+
+    def remember(self, sources: Sequence[str]) -> str:
+        """Copy what the sources hold now; the fingerprint of the copy. The same content is not written again. Raises
+        OSError."""
+        found = find(list(sources))
+        lock = self._lock_file or (found.root / LOCK_NAME if found.root is not None else None)
+        texts = {source.file.lstrip("/").replace("../", "up/"): source.raw for source in found.sources}
+        if lock is not None:
+            with suppress(FileNotFoundError):
+                texts[LOCK_NAME] = lock.read_bytes()
+        digest = sha256()
+        for name, raw in sorted(texts.items()):
+            digest.update(f"{name}\0{len(raw)}\0".encode() + raw)
+        fingerprint = digest.hexdigest()[:16]
+        folder = self._link.with_name(f"{self._link.name}.{fingerprint}")
+        if self._link.is_symlink() and str(self._link.readlink()) == folder.name and folder.is_dir():
+            return fingerprint
+        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        draft = folder.with_name(f"{folder.name}.{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        for name, raw in texts.items():
+            path = draft / name
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+        draft.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+        new = self._link.with_name(f"{self._link.name}.new")
+        new.unlink(missing_ok=True)
+        new.symlink_to(folder.name)
+        new.replace(self._link)
+        for old in self._link.parent.glob(f"{self._link.name}.*"):
+            if old.name != folder.name:
+                shutil.rmtree(old, ignore_errors=True)
+        return fingerprint
