@@ -84,11 +84,14 @@ class Stand:
             found: Picture = {}
             for wanted in (self.universe, ()):  # the second look is that of one who wants nothing
                 for key, seen in observe(host, wanted, NodeFacts()).items.items():
-                    found[str(key)] = (seen.resource.data(), seen.owner, seen.was and seen.was.data())
+                    data = seen.resource.data()
+                    if data.get("type") == "veth" and not seen.owner:
+                        del data["mac"]  # of an end that nobody declares: the kernel draws it
+                    found[str(key)] = (data, seen.owner)
             inventory = host.inventory
             found["names"] = sorted(path.name for path in Path("/run/netns").glob("*"))
             found["remembered"] = (sorted(inventory.netns), sorted(inventory.made), dict(inventory.sources))
-            found["settings"] = {key: entry["value"] for key, entry in inventory.settings.items()}
+            found["settings"] = sorted(inventory.settings)
             found["journal"] = sorted(path.name for path in Path("/run/cnm").glob("journal-*"))
             return found
 
