@@ -87,9 +87,8 @@ class Stand:
                     data = seen.resource.data()
                     if data.get("type") == "veth" and not seen.owner:
                         del data["mac"]  # of an end that nobody declares: the kernel draws it
-                    if seen.was is not None and "sysctls" in data:
-                        # What is as it stood before us may be remembered or not.
-                        data["sysctls"] = [pair for pair in data["sysctls"] if pair not in seen.was.data()["sysctls"]]
+                    if seen.resource.setting and "sysctls" in data:
+                        del data["sysctls"]  # which of them are read depends on who looks; ``rest`` compares the values
                     found[str(key)] = (data, seen.owner)
             inventory = host.inventory
             found["names"] = sorted(path.name for path in Path("/run/netns").glob("*"))

@@ -99,6 +99,7 @@ def _fail_everywhere(sample: Sample, notes: str) -> None:
             else:
                 assert report.rollback.complete, (where, report.failed, report.rollback)
                 assert differences(before, now) == [], where
+                assert stand.rest(start) == [], where
             tried += 1
     _tell(notes, "steps", found)
     _tell(notes, "failed", tried)
