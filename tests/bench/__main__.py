@@ -1,4 +1,4 @@
-"""``make bench`` (BENCH_ARGS="--minutes 12 --rounds 5 --only TEXT"): measure, then write docs/benchmarks.{md,svg}."""
+"""``make bench`` (BENCH_ARGS="--minutes 10 --rounds 5 --only TEXT"): measure, then write docs/benchmarks.{md,svg}."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ BESIDE = [
     (Scene(1_000, 1), 2),
     (Scene(1_000, 10), 3),
     (Scene(1_000, 100), 2),
-    (Scene(10_000, 10), 5),
-    (Scene(10_000, 100), 5),
+    (Scene(10_000, 100), 4),
+    (Scene(10_000, 10), 6),
 ]
 ALONE, LINKS = 1, 2  # shares of each scene of cnm alone, and of each kind of link
 
@@ -48,7 +48,7 @@ def contenders() -> list[Contender]:
         Contender(report.FLOOR, floor.play),
         Contender("ip", peers.play_ip, 1_000),
         Contender("cnm", cnm.play_stages),
-        Contender("cnm command", cnm.play_command),
+        Contender("cnm command", cnm.play_command, cnm.LARGE),
         Contender("pyroute2", peers.play_pyroute2, SLOW),
         Contender("CNI bridge", peers.play_cni, SLOW, peers.cni_absent()),
     ]
@@ -151,7 +151,7 @@ def _links(results: report.Results, kind: str, rounds: int, deadline: float) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=11, help="about how long it may take (11)")
+    parser.add_argument("--minutes", type=float, default=10, help="about how long it may take (10)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, while there is time; the median counts (5)")
     parser.add_argument("--only", default="", help="measure scenes with this in their title only, and write nothing")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of benchmarks.md and .svg (docs)")

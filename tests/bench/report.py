@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from statistics import median
 
+from tests.bench.cnm import PEAK
 from tests.bench.scene import Scene
 
 STAGES = ("write", "read", "delete")
@@ -23,7 +24,6 @@ TITLES = {
 }
 FLOOR = "raw netlink"
 STEEP = 1.25  # an exponent above this is worse than n log n at these sizes (n log n from 100 to 10,000: about 1.15)
-PEAK = "peak MB of an empty plan"
 
 
 @dataclass
@@ -93,6 +93,8 @@ def markdown(results: Results, facts: list[str]) -> str:
     for title in [title for title in results.seconds if title not in results.scenes and title != "start"]:
         lines += ["", f"## {title}", "", _rounds(results, title), "", *_table(results, title, "make", 0)]
     for title, scene in results.scenes.items():
+        if title not in results.seconds:
+            continue
         lines += ["", f"## {title[0].upper()}{title[1:]}", "", _rounds(results, title)]
         lines += [
             f"`ip -batch` with `netns add` for all of them, before everything: {results.netns[title] * 1000:.0f} ms."
@@ -168,7 +170,7 @@ def _growth(results: Results) -> list[str]:
         if len(members) < 2:
             continue
         for contender in (FLOOR, "cnm"):
-            for stage in results.seconds[members[0].title].get(contender, {}):
+            for stage in results.seconds.get(members[0].title, {}).get(contender, {}):
                 points = [(scene.size, results.middle(scene.title, contender, stage)) for scene in members]
                 # Below a tenth of a second a stage is mostly what does not depend on size.
                 known = [(size, value) for size, value in points if value and (value > 0.02 or size == points[-1][0])]
