@@ -48,7 +48,7 @@ def before(plan: Plan, observation: Observation) -> Before:
         touched.update(op.also_removes)
         if op.action is Action.DELETE and getattr(op.before, "type", "") == "bridge":
             bridges.add(op.key)
-    items = {key: observation.items[key] for key in touched & observation.items.keys()}
+    items = {key: _as_set(observation.items[key]) for key in touched & observation.items.keys()}
     if bridges:  # ports of others lose their master, and nothing else
         for key, seen in observation.items.items():
             link = seen.resource
@@ -58,6 +58,10 @@ def before(plan: Plan, observation: Observation) -> Before:
                 items[key] = Observed(Link(key=key, type=link.type, master=link.master), seen.owner)
     final = tuple(op.key for op in plan.ops() if op.action is Action.DELETE and type(op.resource).final)
     return Before(plan.owner, frozenset(touched | items.keys()), items, final)
+
+
+def _as_set(seen: Observed) -> Observed:
+    return seen if seen.was is None else seen._replace(resource=seen.resource.as_set(seen.was))
 
 
 def to_record(before: Before) -> dict[str, Any]:

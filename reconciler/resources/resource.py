@@ -150,6 +150,10 @@ class Resource:
         """Keys that the kernel drops when this one is changed in place to ``new`` (link down: its routes)."""
         return ()
 
+    def as_set(self, was: Self) -> Self:
+        """For a setting that is several values: those of them that we had set; ``was`` is what stood before us."""
+        return self
+
     def restorable(self) -> Self | None:
         """This observed spec as something to make again when a run is undone, without what can only be observed.
         None for what comes and goes by itself, and for what cannot be made again from what is known of it."""

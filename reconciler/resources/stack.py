@@ -6,8 +6,8 @@ Fourteen values a sandbox, each a resource of its own, would be two thirds of al
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.netns import netns_key
@@ -42,6 +42,10 @@ class Stack(Resource):
 
     def hangs_on(self) -> Iterable[Key]:
         yield netns_key(self.key.netns)
+
+    def as_set(self, was: Self) -> Self:
+        ours = dict(was.sysctls)
+        return replace(self, sysctls=tuple(pair for pair in self.sysctls if pair[0] in ours))
 
 
 class StackActuator:
