@@ -15,6 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 from reconciler.drivers.registry import drivers
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.result import PlanOptions, Validated
+from reconciler.features.registry import features
 from tests.golden.case import FOLDER as GOLDEN
 from tests.golden.case import render
 from tests.lab import Host, difference, missing
@@ -42,6 +43,7 @@ def validated(example: Path) -> Validated:
 def test_it_is_valid_and_shows_its_driver(example: Path) -> None:
     topology = validated(example).topology
     shown = {network.driver for network in topology.networks} | {sandbox.stack for sandbox in topology.sandboxes}
+    shown |= {feature.name for feature in features().values() if feature.requires(topology)}
     assert example.name in shown
     for path in example.glob("**/*.yaml"):
         assert path.read_text().startswith("# yaml-language-server: $schema=../../../schemas/cnm.json\n# "), path
