@@ -25,7 +25,7 @@ from reconciler.resources.resource import Resource
 
 T = ("inet", "cnm")
 SIZES = (100, 1_000, 10_000)
-ROUNDS = 9
+ROUNDS = 5
 PROFILES, POLICIES, RULES = 20, 20, 5
 TARGET = Path(__file__).parents[2] / "docs" / "benchmarks-policy.md"
 
