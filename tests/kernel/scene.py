@@ -6,6 +6,7 @@ import textwrap
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.result import PlanOptions, Report
@@ -19,7 +20,7 @@ _HEAD = "apiVersion: cnm/v1alpha1\n"
 class Scene:
     """Manifests in a folder, and the controller that applies them to this namespace."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.controller = NetworkController(node="here", **options)
 
