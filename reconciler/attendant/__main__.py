@@ -11,10 +11,12 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from reconciler.attendant import control
+from reconciler.attendant.names import Directory, Resolver
 from reconciler.attendant.relay import Relay
 
 _NOBODY = 65534
@@ -28,7 +30,12 @@ class Served(Protocol):
         """Stop serving; the sockets stay open, for what takes over."""
 
 
-KINDS: dict[str, Callable[[Any, Sequence[socket.socket]], Served]] = {"relay": Relay}
+_directory = Directory()
+KINDS: dict[str, Callable[[Any, Sequence[socket.socket]], Served]] = {
+    "relay": Relay,
+    "name": _directory.record,
+    "resolver": partial(Resolver, _directory),
+}
 
 
 class Attendant:

@@ -13,6 +13,7 @@ SO_MARK = 36  # include/uapi/asm-generic/socket.h
 OURS = 0x00636E6D  # on the sockets that we open for it, so that we know them when we look who listens where
 _PATIENCE = 10.0
 _BACKLOG = 128
+_FREEBIND = 15  # IP_FREEBIND, include/uapi/linux/in.h
 
 Change = tuple[str, dict[str, Any] | None, Sequence[socket.socket] | None]
 """(key, spec or None to drop it, its sockets or None: it keeps those that it has)."""
@@ -62,6 +63,7 @@ def listen(protocol: str, address: str, port: int) -> socket.socket:
             own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             own.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
+        own.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)  # an address that the host gets later; loopback that is down
         own.bind((address, port))
         if protocol == "tcp":
             own.listen(_BACKLOG)

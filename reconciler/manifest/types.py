@@ -29,6 +29,12 @@ def _name(value: str) -> str:
     return value
 
 
+def _domain(value: str) -> str:
+    if len(value) > 253 or not all(_NAME.match(label) for label in value.lower().split(".")):
+        raise ValueError(f"{value!r} is not a domain: write labels of letters, digits and '-', like 'example.com'")
+    return value.lower()
+
+
 def _interface(value: str) -> str:
     if not value or len(value.encode()) > 15:
         raise ValueError(f"{value!r} is not a valid interface name: write 1 to 15 bytes")
@@ -107,6 +113,7 @@ def _schema(word: str, pattern: str, **more: int) -> WithJsonSchema:
 
 
 Name = Annotated[str, AfterValidator(_name), _schema("name", "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+DomainName = Annotated[str, AfterValidator(_domain), _schema("domain", "^[A-Za-z0-9.-]{1,253}$")]
 InterfaceName = Annotated[
     str, AfterValidator(_interface), _schema("interface name", r"^[^/:\s]+$", minLength=1, maxLength=15)
 ]

@@ -58,6 +58,7 @@ def resolve_networks(
             document=document,
             nodes=tuple(nodes),
             policy_default=model.spec.policy_default,
+            names=model.spec.names,
         )
         if views[document.name].ipv6 and views[document.name].mtu < IPV6_MIN_MTU:
             problems.add(

@@ -92,6 +92,8 @@ def _view(document: Document, nodes: Sequence[NodeView], here: str, problems: Pr
         origin=document.origin,
         namespace=spec.namespace,
         ports=tuple((port.name, port.protocol, port.port) for port in spec.ports),
+        dns_servers=tuple(spec.dns.servers) if spec.dns.servers is not None else None,
+        dns_search=tuple(spec.dns.search),
     )
 
 

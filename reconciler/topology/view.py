@@ -73,6 +73,8 @@ class SandboxView:
     labels: Mapping[str, str]
     sysctls: Mapping[str, str]  # slash form below /proc/sys: net/ipv4/ip_forward
     origin: Origin
+    dns_servers: tuple[Address, ...] | None = None  # None: the host's own
+    dns_search: tuple[str, ...] = ()
     namespace: str = "default"  # Kubernetes' sense of the word
     ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
@@ -163,6 +165,7 @@ class NetworkView:
     allow_from: tuple[NetworkView, ...]
     origin: Origin
     sandboxes: tuple[SandboxView, ...] = ()
+    names: bool = False  # its endpoints find each other by name
     vnis: tuple[int, ...] = ()
     nodes: tuple[NodeView, ...] = ()
     policy_default: str = "allow"  # what holds for its endpoints where no policy decides: allow or deny

@@ -47,6 +47,10 @@ class NetworkSpec(Model):
         default="allow",
         description="What its endpoints may send and receive where no policy selects them, or all of them pass.",
     )
+    names: bool = Field(
+        default=False,
+        description="True: endpoints of this network find each other by name, alias and address (DNS on 127.0.0.11).",
+    )
     options: dict[str, Any] = Field(default={}, description="Options of the driver.")
 
 
@@ -72,5 +76,6 @@ spec:
     - cidr: 2001:db8:20::/64
   mtu: 1450
   allowFrom: [front]
+  names: true
   options: {}
 """

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from reconciler.manifest.model import DocumentModel, Model
-from reconciler.manifest.types import Name, PortName, PortNumber, SysctlName, SysctlValue
+from reconciler.manifest.types import DomainName, IPAddress, Name, PortName, PortNumber, SysctlName, SysctlValue
 
 
 def _absolute(value: str) -> str:
@@ -87,6 +87,16 @@ class NamedPort(Model):
     protocol: Literal["tcp", "udp", "sctp"] = Field(default="tcp", description="Its protocol.")
 
 
+class Dns(Model):
+    """Whom a sandbox asks for names that none of its networks knows."""
+
+    servers: list[IPAddress] | None = Field(
+        default=None,
+        description="Name servers, asked by the host in this order. Default: the host's own; an empty list: nobody.",
+    )
+    search: list[DomainName] = Field(default=[], description="Domains that are tried after names without a dot.")
+
+
 class SandboxSpec(Model):
     """Which stack this is and where."""
 
@@ -105,6 +115,7 @@ class SandboxSpec(Model):
         description="The Kubernetes namespace it counts to, for NetworkPolicy documents and selectors of namespaces.",
     )
     ports: list[NamedPort] = Field(default=[], description="Names of ports that it serves, for policies.")
+    dns: Dns = Field(default=Dns(), description="Whom it asks for names that none of its networks knows.")
     sysctls: dict[SysctlName, SysctlValue] = Field(
         default={}, description="Network sysctls of this stack, like net.ipv4.ip_unprivileged_port_start: 0."
     )
@@ -124,6 +135,7 @@ kind: Sandbox
 metadata: {name: shop}
 spec:
   stack: netns
+  dns: {servers: [192.0.2.53], search: [example.com]}
   sysctls: {net.ipv4.ip_unprivileged_port_start: 0}
 ---
 apiVersion: cnm/v1alpha1
