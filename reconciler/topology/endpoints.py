@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from reconciler.errors import Origin
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.endpoint import Endpoint, EndpointSpec
+from reconciler.manifest.kinds.endpoint import Endpoint, EndpointSpec, Rate, bits
 from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
 from reconciler.topology.allocate import Pool, pool_of, reserved, reserved_for
 from reconciler.topology.derive import link_local_of, mac_of
 from reconciler.topology.publish import publications
 from reconciler.topology.sandboxes import slashed
-from reconciler.topology.view import Address, EndpointView, Interface, NetworkView, RouteView, SandboxView
+from reconciler.topology.view import Address, EndpointView, Interface, NetworkView, RateView, RouteView, SandboxView
 
 if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
@@ -343,10 +343,16 @@ def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> En
         document=document,
         options=document.options,
         publish=tuple(publications(document, spec.publish, problems)),
+        receive=_rate(spec.rates.receive),
+        send=_rate(spec.rates.send),
         origin=document.origin,
         guard=spec.guard,
         ether_types=tuple(sorted(set(spec.ether_types))),
     )
+
+
+def _rate(rate: Rate | None) -> RateView | None:
+    return RateView(bits(rate.rate), rate.burst) if rate is not None else None
 
 
 def _with_prefix(address: Address, network: NetworkView) -> Interface:

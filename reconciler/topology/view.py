@@ -43,6 +43,14 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class RateView:
+    """``rate`` in bits a second; ``burst`` in KiB, 0: what suits the rate."""
+
+    rate: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
 class PublishView:
     """Ports ``first`` to ``last`` of the host that lead to those from ``to`` on in a sandbox. ``protocol``: tcp | udp |
     sctp. ``addresses`` are the host's; none: all of them."""
@@ -110,6 +118,8 @@ class EndpointView:
     ether_types: tuple[int, ...] = ()  # what the guard lets pass beside IPv4, IPv6 and ARP
     leased: tuple[int, ...] = ()  # IP versions whose addresses others give: 4 by DHCP, 6 by router advertisements
     publish: tuple[PublishView, ...] = ()
+    receive: RateView | None = None
+    send: RateView | None = None
     on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
     document: Document | None = field(default=None, compare=False, repr=False)
 

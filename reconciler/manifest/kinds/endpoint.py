@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from reconciler.manifest.model import DocumentModel, Model
 from reconciler.manifest.types import Cidr, InterfaceName, IPAddress, Mac, Mtu, Name, SysctlName, SysctlValue
@@ -63,6 +63,46 @@ class Publish(Model):
     )
 
 
+_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}  # as in tc(8): powers of ten
+_BITS = re.compile(r"([1-9][0-9]{0,8})(bit|kbit|mbit|gbit)\Z")
+
+
+def bits(rate: str) -> int:
+    """Bits a second of ``10mbit``. Raises ValueError."""
+    found = _BITS.match(rate)
+    if not found or not 8000 <= int(found[1]) * _UNITS[found[2]] <= 10**11:
+        raise ValueError(
+            f"{rate!r} is not a rate: write one like '500kbit', '10mbit' or '1gbit', from 8kbit to 100gbit"
+        )
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _bits(value: str) -> str:
+    bits(value)
+    return value
+
+
+BitRate = Annotated[
+    str, AfterValidator(_bits), WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,8}(bit|kbit|mbit|gbit)$"})
+]
+
+
+class Rate(Model):
+    """A token bucket."""
+
+    rate: BitRate = Field(description="Bits a second, like 10mbit (units of tc(8): powers of ten).")
+    burst: Annotated[int, Field(ge=0, le=1048576)] = Field(
+        default=0, description="KiB that may pass at once. 0: what suits the rate, a hundredth of a second."
+    )
+
+
+class Rates(Model):
+    """How fast an endpoint may be."""
+
+    receive: Rate | None = Field(default=None, description="What it receives; on networks with a host side.")
+    send: Rate | None = Field(default=None, description="What it sends; held inside the sandbox.")
+
+
 class EndpointSpec(Model):
     """Where this endpoint is plugged in and who it is there."""
 
@@ -92,6 +132,7 @@ class EndpointSpec(Model):
         default=[],
         description="Ports that are reached by the host's addresses. Only on the endpoint that carries the sandbox's default route.",
     )
+    rates: Rates = Field(default=Rates(), description="How fast it may be. Default: as fast as it goes.")
     gateway_priority: Annotated[int, Field(ge=-2147483648, le=2147483647)] = Field(
         default=0, description="The sandbox's default route goes through the endpoint with the highest priority."
     )
@@ -133,6 +174,7 @@ spec:
   publish:
     - {port: 80, hostPort: 8080}
     - {port: [53, 5000-5009], protocol: udp, hostAddresses: [192.0.2.10]}
+  rates: {receive: {rate: 100mbit}, send: {rate: 20mbit, burst: 64}}
   gatewayPriority: 10
   routes:
     - {to: 10.8.0.0/16, via: 172.20.0.9}
