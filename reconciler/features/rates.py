@@ -2,21 +2,46 @@
 
 What a sandbox receives is sent by the host's end of its link, so that is where it is held. What it sends, by its own end: root
 in there could take that away, which is drift, and is put back.
+
+Connections are counted, and DSCP is set, where packets pass the host: on their way to other networks and to the outside, and
+inside a bridge where its frames pass the IP hooks.
+
+::
+
+    forward     new connections: by source, by destination -> connections-NETWORK-ENDPOINT-out, -in: as many as may be
+                by source: dscp
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from reconciler.drivers.driver import host_port
+from reconciler.drivers.firewall import FAMILY, FILTER, table_name
+from reconciler.drivers.nftexpr import DROP, Expr, address, match, payload, rule, vmap
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
+from reconciler.resources.nft import (
+    NftChain,
+    NftElement,
+    NftSet,
+    NftTable,
+    Rule,
+    chain_key,
+    element_key,
+    set_key,
+    table_key,
+)
 from reconciler.resources.qdisc import Qdisc, qdisc_key
 from reconciler.resources.resource import Resource
-from reconciler.topology.view import NodeFacts, RateView, Topology
+from reconciler.topology.view import EndpointView, NodeFacts, RateView, Topology
 
+MANGLE = -150  # nft(8), table of standard priority names
+_KINDS = {4: "ipv4_addr", 6: "ipv6_addr"}
+_NEW: Expr = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}
+_FEATURE = Origin(document="rates")
 _MOMENT = 100  # bursts of a hundredth of a second
 _LEAST = 16  # KiB; less than what a sender hands over at once would slow it below its rate
 _WAIT = 20  # what may wait: a twentieth of a second
@@ -26,7 +51,7 @@ class RatesFeature:
     """``spec.rates`` of endpoints."""
 
     name: ClassVar[str] = "rates"
-    summary: ClassVar[str] = "bandwidth of endpoints, in both directions"
+    summary: ClassVar[str] = "bandwidth, connections and DSCP of endpoints"
 
     def requires(self, topology: Topology) -> frozenset[str]:
         return frozenset()
@@ -34,6 +59,15 @@ class RatesFeature:
     def check(self, topology: Topology) -> Iterable[Problem]:
         for network in topology.networks:
             for endpoint in network.local:
+                driver = drivers()[network.driver]
+                counted = (endpoint.connections_in, endpoint.connections_out, endpoint.dscp)
+                if any(each is not None for each in counted) and driver.host_interface(network) is None:
+                    yield Problem(
+                        endpoint.at("spec", "rates"),
+                        f"endpoint {endpoint.name}: packets of driver {network.driver} do not pass the host, which would count "
+                        "its connections or set its DSCP",
+                        "leave connectionsIn, connectionsOut and dscp out",
+                    )
                 if endpoint.receive is not None and host_port(drivers()[network.driver], network, endpoint) is None:
                     yield Problem(
                         endpoint.at("spec", "rates", "receive"),
@@ -43,6 +77,7 @@ class RatesFeature:
                     )
 
     def render(self, topology: Topology, facts: NodeFacts) -> Iterable[Resource]:
+        yield from _Table(facts.owner).render(topology)
         for network in topology.networks:
             for endpoint in network.local:
                 origin = replace(endpoint.origin, driver=network.driver)
@@ -64,6 +99,73 @@ def _bucket(netns: str, dev: str, rate: RateView, origin: Origin) -> Qdisc:
         burst=burst,
         limit=min(burst * 1024 + max(a_second // _WAIT, 32768), 0xFFFFFFFF),
     )
+
+
+class _Table:
+    """The part of an owner's table that counts connections and sets DSCP: nothing where nobody asks for it."""
+
+    def __init__(self, owner: str) -> None:
+        self._table = table_name(owner)
+
+    def render(self, topology: Topology) -> Iterable[Resource]:
+        local = [endpoint for network in topology.networks for endpoint in network.local]
+        counted = [endpoint for endpoint in local if endpoint.connections_in or endpoint.connections_out]
+        marked = [endpoint for endpoint in local if endpoint.dscp is not None]
+        if counted or marked:
+            yield NftTable(key=table_key(FAMILY, self._table), origin=_FEATURE)
+        if counted:
+            yield from self._connections(counted)
+        if marked:
+            yield from self._dscp(marked)
+
+    def _connections(self, endpoints: Iterable[EndpointView]) -> Iterable[Resource]:
+        for way, most in (("in", "connections_in"), ("out", "connections_out")):
+            for version, kind in _KINDS.items():
+                key = set_key(FAMILY, self._table, f"connections-{way}{version}")
+                yield NftSet(key=key, origin=_FEATURE, type=kind, data_type="verdict")
+            for endpoint in endpoints:
+                number = getattr(endpoint, most)
+                if number is not None:
+                    name = f"connections-{endpoint.network}-{endpoint.name}-{way}"
+                    over: Expr = {"ct count": {"val": number, "inv": True}}
+                    yield self._chain(name, [rule(f"{number} at once", over, DROP)], endpoint.origin)
+                    yield from self._elements(f"connections-{way}", endpoint, f"jump {name}")
+        rules = [
+            rule("connections", _NEW, vmap(address(version, side), f"connections-{way}{version}"))
+            for version in _KINDS
+            for way, side in (("out", "source"), ("in", "destination"))
+        ]
+        yield self._chain("connections", rules, _FEATURE, FILTER - 10)
+
+    def _dscp(self, endpoints: Iterable[EndpointView]) -> Iterable[Resource]:
+        rules = []
+        for value in sorted({endpoint.dscp for endpoint in endpoints if endpoint.dscp is not None}):
+            for version, kind in _KINDS.items():
+                name = f"dscp-{value}-{version}"
+                yield NftSet(key=set_key(FAMILY, self._table, name), origin=_FEATURE, type=kind)
+                field: Expr = payload("ip" if version == 4 else "ip6", "dscp")
+                change: Expr = {"mangle": {"key": field, "value": value}}
+                rules.append(rule(f"DSCP {value}", match(address(version, "source"), f"@{name}"), change))
+        for endpoint in endpoints:
+            yield from self._elements(f"dscp-{endpoint.dscp}-", endpoint, None)
+        yield self._chain("dscp", rules, _FEATURE, MANGLE)
+
+    def _elements(self, name: str, endpoint: EndpointView, value: str | None) -> Iterable[Resource]:
+        for own in endpoint.addresses:
+            key = element_key(FAMILY, self._table, f"{name}{own.version}", str(own.ip))
+            yield NftElement(key=key, origin=endpoint.origin, value=value)
+
+    def _chain(self, name: str, rules: Sequence[Rule], origin: Origin, priority: int | None = None) -> NftChain:
+        based = priority is not None
+        return NftChain(
+            key=chain_key(FAMILY, self._table, name),
+            origin=origin,
+            type="filter" if based else None,
+            hook="forward" if based else None,
+            priority=priority,
+            policy="accept" if based else None,
+            rules=tuple(rules),
+        )
 
 
 FEATURE = RatesFeature()

@@ -135,6 +135,18 @@ _NAMES: Mapping[tuple[str, str], Mapping[str, int]] = {
 }
 
 
+_DSCP = {
+    **{f"cs{number}": number << 3 for number in range(8)},  # RFC 2474
+    **{f"af{row}{column}": row << 3 | column << 1 for row in range(1, 5) for column in range(1, 4)},  # RFC 2597
+    "df": 0,
+    "be": 0,
+    "le": 1,
+    "lephb": 1,
+    "va": 44,
+    "ef": 46,
+}
+
+
 def canonical(expressions: list[Any]) -> str:
     """A rule's expressions as text: compact JSON with sorted keys."""
     return json.dumps([_statement(item) for item in expressions], sort_keys=True, separators=(",", ":"))
@@ -144,6 +156,8 @@ def _statement(item: Any) -> Any:
     if isinstance(item, dict):
         if "counter" in item:
             return {"counter": None}
+        if "mangle" in item and _field(item["mangle"]["key"])[1] == "dscp":
+            return {"mangle": {**item["mangle"], "value": _value(item["mangle"]["value"], _DSCP)}}
         if "match" in item:
             match = dict(item["match"])
             if match.get("op") == "in" and "meta" in match["left"]:  # nft says so of some types, == of others

@@ -120,6 +120,9 @@ class EndpointView:
     publish: tuple[PublishView, ...] = ()
     receive: RateView | None = None
     send: RateView | None = None
+    connections_in: int | None = None
+    connections_out: int | None = None
+    dscp: int | None = None
     on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
     document: Document | None = field(default=None, compare=False, repr=False)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.private import isolated, run
-from tests.kernel.scene import Scene
+from tests.kernel.private import answers, isolated, run
+from tests.kernel.scene import OUTSIDE4, OUTSIDE6, Scene, add_outside
 from tests.kernel.test_bridge import both_hooks, endpoints, network, set_hooks
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:bridge", "link:veth")
@@ -83,3 +83,51 @@ def test_what_a_sandbox_takes_away_is_put_back(tmp_path: Path) -> None:
         scene.apply()
         scene.apply(limited("{}"))
         assert "tbf" not in run("ip", "netns", "exec", "a", "tc", "qdisc", "show")
+
+
+@isolated
+def test_connections_are_counted_through_the_host(tmp_path: Path) -> None:
+    add_outside()
+    hold = "import socket, sys; own = [socket.create_connection((sys.argv[1], 5001), timeout=1) for _ in range(int(sys.argv[2]))]"
+    listen = "import socket, time; own = socket.create_server(('::', 5001), family=socket.AF_INET6, dualstack_ipv6=True); print('ready', flush=True); time.sleep(60)"  # noqa: E501
+    with Scene(tmp_path) as scene:
+        scene.apply(limited("{connectionsOut: 3}"))
+        command = ["ip", "netns", "exec", "outside", sys.executable, "-c", listen]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            for address in (OUTSIDE4, OUTSIDE6):
+                assert answers("ip", "netns", "exec", "b", sys.executable, "-c", hold, address, "6"), "others are free"
+                assert not answers("ip", "netns", "exec", "a", sys.executable, "-c", hold, address, "4")
+            scene.apply(limited("{}"))
+            assert answers("ip", "netns", "exec", "a", sys.executable, "-c", hold, OUTSIDE4, "4")
+            server.kill()
+
+
+@isolated
+def test_dscp_of_what_leaves(tmp_path: Path) -> None:
+    add_outside()
+    listen = """
+import socket
+for family, level, option in ((socket.AF_INET, socket.IPPROTO_IP, 13), (socket.AF_INET6, socket.IPPROTO_IPV6, 66)):
+    own = socket.socket(family, socket.SOCK_DGRAM)
+    own.setsockopt(level, option, 1)  # IP_RECVTOS, IPV6_RECVTCLASS
+    own.bind(("", 5001))
+    own.settimeout(10)
+    print("ready", flush=True)
+    _, ancillary, _, _ = own.recvmsg(10, 100)
+    print(ancillary[0][2][0] >> 2, flush=True)
+    own.close()
+"""
+    send = "import socket, sys; socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 5001))"  # noqa: E501
+    with Scene(tmp_path) as scene:
+        scene.apply(limited("{dscp: 46}"))
+        command = ["ip", "netns", "exec", "outside", sys.executable, "-c", listen]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            for address in (OUTSIDE4, OUTSIDE6):
+                assert server.stdout.readline() == "ready\n"
+                run("ip", "netns", "exec", "a", sys.executable, "-c", send, address)
+                assert server.stdout.readline() == "46\n"
+        for number in (5, 10, 44, 1, 0):
+            scene.apply(limited(f"{{dscp: {number}}}"))  # whatever nft calls it

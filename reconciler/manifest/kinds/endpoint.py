@@ -101,6 +101,15 @@ class Rates(Model):
 
     receive: Rate | None = Field(default=None, description="What it receives; on networks with a host side.")
     send: Rate | None = Field(default=None, description="What it sends; held inside the sandbox.")
+    connections_in: Annotated[int, Field(ge=1, le=4294967295)] | None = Field(
+        default=None, description="How many connections others may have open to it at once, through the host."
+    )
+    connections_out: Annotated[int, Field(ge=1, le=4294967295)] | None = Field(
+        default=None, description="How many connections it may have open to others at once, through the host."
+    )
+    dscp: Annotated[int, Field(ge=0, le=63)] | None = Field(
+        default=None, description="The DSCP (RFC 2474) of what it sends through the host: 46 is expedited forwarding."
+    )
 
 
 class EndpointSpec(Model):
@@ -174,7 +183,7 @@ spec:
   publish:
     - {port: 80, hostPort: 8080}
     - {port: [53, 5000-5009], protocol: udp, hostAddresses: [192.0.2.10]}
-  rates: {receive: {rate: 100mbit}, send: {rate: 20mbit, burst: 64}}
+  rates: {receive: {rate: 100mbit}, send: {rate: 20mbit, burst: 64}, connectionsIn: 500, dscp: 46}
   gatewayPriority: 10
   routes:
     - {to: 10.8.0.0/16, via: 172.20.0.9}

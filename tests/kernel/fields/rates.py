@@ -18,4 +18,7 @@ CASES: dict[str, Case] = {
     "Endpoint.spec.rates.send": spec("web", "rates.send", {"rate": "10mbit"}, IN_PLACE, before=_limited),
     "Endpoint.spec.rates.send.rate": spec("web", "rates.send.rate", "10mbit", IN_PLACE, before=_limited),
     "Endpoint.spec.rates.send.burst": spec("web", "rates.send.burst", 256, IN_PLACE, before=_limited),
+    "Endpoint.spec.rates.connectionsIn": spec("web", "rates", {"connectionsIn": 5}, EXCHANGE),
+    "Endpoint.spec.rates.connectionsOut": spec("web", "rates", {"connectionsOut": 5}, EXCHANGE),
+    "Endpoint.spec.rates.dscp": spec("web", "rates", {"dscp": 46}, EXCHANGE),
 }
