@@ -159,7 +159,8 @@ class BridgeDriver:
         options: BridgeOptions = network.options
         modes = {4: options.gateway_mode.ipv4, 6: options.gateway_mode.ipv6}
         own = (options.host_addresses.ipv4, options.host_addresses.ipv6)
-        return Publishing((bridge_name(network),), modes, tuple(address for address in own if address is not None))
+        behind = {endpoint.name: bridge_name(network) for endpoint in network.local}
+        return Publishing(behind, modes, tuple(address for address in own if address is not None))
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: BridgeOptions = network.options

@@ -24,11 +24,11 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """How a network's endpoints are reached by the host's addresses. ``interfaces`` are those of the host behind which
-    they are; ``modes`` say it by IP version: nat | nat-unprotected | routed | isolated; ``addresses`` are the host's
-    that ports are published on where an endpoint names none (none: all)."""
+    """How a network's endpoints are reached by the host's addresses. ``behind`` says of each endpoint on this node behind
+    which interface of the host it is; ``modes`` say it by IP version: nat | nat-unprotected | routed | isolated;
+    ``addresses`` are the host's that ports are published on where an endpoint names none (none: all)."""
 
-    interfaces: tuple[str, ...]
+    behind: Mapping[str, str]
     modes: Mapping[int, str]
     addresses: tuple[Address, ...] = ()
 

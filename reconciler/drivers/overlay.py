@@ -19,10 +19,11 @@ from pydantic import Field
 
 from reconciler.drivers import frr
 from reconciler.drivers.bridge import IPV6_LINK_LOCAL, MAX_PORTS, GatewayMode
+from reconciler.drivers.driver import Publishing
 from reconciler.drivers.encryption import PORT as ENCRYPTED_PORT
 from reconciler.drivers.encryption import Encryption, policies, render_guard, render_pair
 from reconciler.drivers.encryption import room as encrypted_room
-from reconciler.drivers.firewall import Firewall, Zone
+from reconciler.drivers.firewall import Firewall, Zone, published_chains
 from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.plug import plug_address, render_plug
 from reconciler.errors import Origin, Problem
@@ -180,6 +181,15 @@ class OverlayDriver:
 
     def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
         return short_name("ve-", "endpoint", network.name, endpoint.name)
+
+    def publishing(self, network: NetworkView) -> Publishing:
+        """On the node on which an endpoint is: its answers leave by the gateway that is there."""
+        modes = {4: network.options.gateway_mode.ipv4, 6: network.options.gateway_mode.ipv6}
+        behind = {
+            endpoint.name: bridge_name(network, min(_segment_of(endpoint, network.subnets), default=0))
+            for endpoint in network.local
+        }
+        return Publishing(behind, modes)
 
     # -- what is wrong -------------------------------------------------------------------------------------
 
@@ -406,8 +416,7 @@ class OverlayDriver:
                 at = replace(subnet.origin, driver=self.name)
                 yield plug_address("", part.bridge, f"{subnet.gateway}/{subnet.cidr.prefixlen}", at)
 
-    @staticmethod
-    def _zone(network: NetworkView, part: Segment, parts: Iterable[Segment], origin: Origin) -> Zone:
+    def _zone(self, network: NetworkView, part: Segment, parts: Iterable[Segment], origin: Origin) -> Zone:
         options: OverlayOptions = network.options
         modes: dict[int, str] = {4: options.gateway_mode.ipv4, 6: options.gateway_mode.ipv6}
         siblings = tuple(other.bridge for other in parts if other is not part)
@@ -425,6 +434,7 @@ class OverlayDriver:
                 for subnet in part.subnets
                 if modes[subnet.cidr.version] in ("nat", "nat-unprotected") and not network.internal
             ),
+            published=published_chains(network, self.publishing(network)),
         )
 
     def _endpoint(self, network: NetworkView, endpoint: EndpointView, part: Segment) -> Iterable[Resource]:
@@ -441,7 +451,7 @@ class OverlayDriver:
             master=part.bridge,
             addr_gen="none",
             peer=Peer(netns=netns, name=dev),
-            port=BridgePort(isolated=False, hairpin=False, learning=False),
+            port=BridgePort(isolated=False, hairpin=bool(endpoint.publish), learning=False),
         )
         yield Link(
             key=link_key(netns, dev),

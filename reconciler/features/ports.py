@@ -133,7 +133,7 @@ def publications(topology_networks: Iterable[NetworkView]) -> Iterator[Publicati
                 continue
             for ports in endpoint.publish:
                 for own in ports.addresses or how.addresses or (None,):
-                    yield Publication(endpoint, ports, own, to, modes, how.interfaces[0])
+                    yield Publication(endpoint, ports, own, to, modes, how.behind[endpoint.name])
 
 
 class PortsFeature:

@@ -8,7 +8,7 @@ inside a bridge where its frames pass the IP hooks.
 
 ::
 
-    forward     new connections: by source, by destination -> connections-NETWORK-ENDPOINT-out, -in: as many as may be
+    forward     new connections: by source, by destination -> connections-out-NETWORK.ENDPOINT, -in-: as many as may be
                 by source: dscp
 """
 
@@ -126,7 +126,7 @@ class _Table:
             for endpoint in endpoints:
                 number = getattr(endpoint, most)
                 if number is not None:
-                    name = f"connections-{endpoint.network}-{endpoint.name}-{way}"
+                    name = f"connections-{way}-{endpoint.network}.{endpoint.name}"
                     over: Expr = {"ct count": {"val": number, "inv": True}}
                     yield self._chain(name, [rule(f"{number} at once", over, DROP)], endpoint.origin)
                     yield from self._elements(f"connections-{way}", endpoint, f"jump {name}")

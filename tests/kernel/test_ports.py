@@ -274,3 +274,24 @@ def test_an_attendant_that_was_killed_comes_back(tmp_path: Path) -> None:
             assert not scene.plan().empty
             scene.apply()
             assert ask("", "tcp", "::1", 8080)
+
+
+@pytest.mark.requires("link:vxlan")
+@both_hooks
+@isolated
+def test_on_an_overlay(hooks: str, tmp_path: Path) -> None:
+    set_hooks(hooks)
+    add_outside()
+    node = "kind: Node\nmetadata: {name: here}\nspec: {addresses: [192.0.2.1]}\n---\n"
+    text = published("{port: 80, hostPort: 8080}").replace("spec:\n  subnets", "spec:\n  driver: overlay\n  subnets", 1)
+    text = text.replace("metadata: {name: a}\n---", "metadata: {name: a}\nspec: {node: here}\n---")
+    text = text.replace("metadata: {name: b}\n---", "metadata: {name: b}\nspec: {node: here}\n---", 1)
+    with Scene(tmp_path) as scene:
+        scene.apply(node + text)
+        with serving("a", "tcp", 80):
+            for host, source in ((HOST4, OUTSIDE4), (HOST6, OUTSIDE6)):
+                assert ask("outside", "tcp", host, 8080) == f"hello from {source}"
+                assert ask("a", "tcp", host, 8080)
+                assert ask("b", "tcp", host, 8080)
+            assert ask("", "tcp", "127.0.0.1", 8080)
+            assert ask("", "tcp", "::1", 8080)
