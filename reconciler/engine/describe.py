@@ -32,7 +32,10 @@ def describe(planned: Planned, owner: str) -> Status:
                 rows.append(_row("Endpoint", name, endpoint.origin, findings, facts))
             else:
                 rows.append(StatusRow("Endpoint", name, State.REMOTE, (), facts, endpoint.origin))
-    rows += [_row("Sandbox", s.name, s.origin, findings, _sandbox_facts(s)) for s in topology.sandboxes]
+    answering = {resource.key.netns for resource in planned.desired if resource.key.kind == "resolver"}
+    for sandbox in topology.sandboxes:
+        facts = _sandbox_facts(sandbox, resolver=sandbox.netns in answering)
+        rows.append(_row("Sandbox", sandbox.name, sandbox.origin, findings, facts))
     rows += [_row(other.kind, other.name, other.origin, findings, {}) for other in topology.others]
     order = {"Network": 0, "Sandbox": 1, "Endpoint": 2}
     surplus = tuple(op.key for op in planned.plan.ops() if op.action is Action.DELETE and not op.origin.document)
@@ -116,8 +119,14 @@ def _device(planned: Planned, endpoint: EndpointView) -> dict[str, str]:
     return {"device": device} if device else {}
 
 
-def _sandbox_facts(sandbox: SandboxView) -> dict[str, str]:
-    return {"stack": f"{sandbox.stack} {sandbox.target}".strip()}
+def _sandbox_facts(sandbox: SandboxView, *, resolver: bool) -> dict[str, str]:
+    """``names``: how its programs come to ask the resolver, where it has one."""
+    facts = {"stack": f"{sandbox.stack} {sandbox.target}".strip()}
+    if resolver and sandbox.made:
+        facts["names"] = f"127.0.0.11, by /etc/netns/{sandbox.name}/resolv.conf"
+    elif resolver:
+        facts["names"] = "127.0.0.11 answers; whoever runs it writes that into its resolv.conf"
+    return facts
 
 
 def explanation(planned: Planned, key: Key) -> Explanation:

@@ -184,5 +184,8 @@ def test_sandboxes_of_others_get_a_resolver_too(tmp_path: Path) -> None:
         words = ["nsenter", "-t", str(other.pid), "-n", sys.executable, SERVER, "ask", "a", "A"]
         assert run(*words).strip() == f"NOERROR {scene.address('front/a')}"
         assert not Path("/etc/netns/b").exists()
+        said = {row.name: row.facts.get("names", "") for row in scene.controller.status([str(tmp_path)]).rows}
+        assert said["a"] == "127.0.0.11, by /etc/netns/a/resolv.conf"
+        assert said["b"] == "127.0.0.11 answers; whoever runs it writes that into its resolv.conf"
         scene.destroy()
         other.kill()
