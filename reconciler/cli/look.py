@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ MOST_CELLS = 10_000  # what a person can look at, generously
 
 
 def register(app: typer.Typer) -> None:
-    o.family(app, "Look", status, show, explain, reach, graph, run, names={"run": "exec"})
+    o.family(app, "Look", status, history, show, explain, reach, graph, run, names={"run": "exec"})
 
 
 def status(
@@ -29,6 +29,9 @@ def status(
     json: o.Json = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", metavar="", help="What the running `cnm watch` says, a line at each change.")
+    ] = False,
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
@@ -36,6 +39,8 @@ def status(
 
     And what does not, with the reason. Exit status 0: all holds, 2: something does not or waits, 6: a conflict.
     """
+    if follow:
+        return _follow(owner, state_dir, json=json)
     names = o.sources(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         options = o.plan_options(snapshot=observed, allow_empty=allow_empty)
@@ -52,6 +57,60 @@ def status(
     if found.in_conflict:
         return CONFLICT
     return 0 if found.in_sync else NOT_IN_SYNC
+
+
+def _follow(owner: str, state_dir: Path | None, *, json: bool) -> int:
+    """Until the watch ends, or we are interrupted."""
+    from reconciler.engine.watch.client import follow
+    from reconciler.engine.watch.door import door_path
+    from reconciler.review.escape import visible
+
+    with o.controller(owner=owner, state_dir=state_dir) as controller:
+        path = door_path(controller.state_dir, owner, controller.host.identity)
+    for data in follow(path):
+        if json:
+            import json as codec
+
+            line = codec.dumps(data)
+        else:
+            counts = ", ".join(f"{count} {state}" for state, count in data["objects"].items() if count)
+            words = [*data["invalid"], *data["conflicts"], *data["fights"], *data["failing"], data["trouble"]]
+            line = visible("; ".join(filter(None, (f"{data['state']} ({data['mode']}): {counts}", *words))))
+        sys.stdout.write(line.replace("\n", "; ") + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def history(
+    last: Annotated[int, typer.Option("--last", "-n", metavar="N", help="So many entries; 0: all.")] = 20,
+    owner: o.Owner = "cnm",
+    json: o.Json = False,
+    state_dir: o.StateDir = None,
+) -> int:
+    """Who applied what when.
+
+    Every run of apply, try, destroy, adopt and watch that changed this host, or was rolled back; the oldest are dropped
+    when there are many.
+    """
+    with o.controller(owner=owner, state_dir=state_dir) as controller:
+        entries = controller.history(last)
+    if json:
+        _print_json({"format": "cnm-history", "format_version": 1, "entries": entries})
+        return 0
+    from reconciler.review.escape import visible
+
+    for entry in entries:
+        sys.stdout.write(visible(_history_line(entry)) + "\n")
+    return 0
+
+
+def _history_line(entry: dict[str, Any]) -> str:
+    by = entry.get("by", {})
+    who = by.get("user") or f"uid {by.get('uid')}"
+    changes = ", ".join(f"{count} {action}" for action, count in entry.get("changes", {}).items()) or "nothing"
+    end = "ok" if entry.get("ok") else "rolled back" if entry.get("rolled_back") else "failed"
+    why = f": {entry['errors'][0]}" if entry.get("errors") else ""
+    return f"{entry.get('time')}  {entry.get('purpose'):<8} {entry.get('owner')}  {who}  {changes}  {end}{why}"
 
 
 def show(

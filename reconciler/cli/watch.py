@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +39,24 @@ def watch(
         bool, typer.Option("--allow-mass-delete", metavar="", help="Let changed manifests delete most of what is ours.")
     ] = False,
     log: Annotated[str, typer.Option("--log", metavar="FORMAT", help="text or json, on standard error.")] = "text",
+    publish: Annotated[
+        Path | None,
+        typer.Option(
+            "--publish",
+            metavar="FOLDER",
+            help="Keep status.json, applied.json and snapshot.json here, for others to read.",
+            show_default=False,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="WHERE",
+            help="Serve Prometheus's metrics: unix:/path, 127.0.0.1:PORT or [::1]:PORT.",
+            show_default=False,
+        ),
+    ] = "",
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
@@ -51,8 +70,12 @@ def watch(
     """
     from reconciler.cli.log import Log
     from reconciler.cli.signals import Signals, waking
+    from reconciler.engine.applied import Applied
+    from reconciler.engine.watch.door import Board, Door, door_path
     from reconciler.engine.watch.loop import Settings, Watch
     from reconciler.engine.watch.pace import Limits
+    from reconciler.engine.watch.publish import Publisher
+    from reconciler.engine.watch.service import Service
     from reconciler.engine.watch.situation import Mode
     from reconciler.errors import UsageError
 
@@ -65,21 +88,33 @@ def watch(
         raise UsageError("standard input cannot be watched: name files or folders")
     if interval < 1:
         raise UsageError("--interval: at least 1 second")
-    settings = Settings(
-        mode=Mode(mode),
-        interval=interval,
-        limits=Limits(fight=fight_limit),
-        allow_empty=allow_empty,
-        allow_mass_delete=allow_mass_delete,
-    )
     say = Log(json=log == "json")
     with o.controller(node, env, owner, state_dir, lock_file) as controller, Signals() as signals:
+        applied = Applied(controller.lasting_dir, owner, controller.host_name, lock_file)
+        settings = Settings(
+            mode=Mode(mode),
+            interval=interval,
+            limits=Limits(fight=fight_limit),
+            allow_empty=allow_empty,
+            allow_mass_delete=allow_mass_delete,
+            applied=applied.sources,
+            remember=applied.remember,
+        )
+        board = Board()
         loop = Watch(controller, names, settings, say)
+        door = None
         try:
+            at = door_path(controller.state_dir, owner, controller.host.identity)
+            door = Door(at, board, loop.metrics.text, metrics_at=metrics)
+            publisher = Publisher(publish, controller.node, owner) if publish is not None else None
+            service = Service(loop, board, publisher, interval, say)
             with waking(loop.serve):
                 say("start", mode=mode, sources=names, owner=owner)
-                loop.run(signals.reason)
+                loop.run(signals.reason, service.beat)
             say("stop", message=signals.reason())
+            service.stopping()
         finally:
+            if door is not None:
+                door.close()
             loop.close()
     return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +19,14 @@ PATIENCE = 30.0
 class Watched:
     """Runs from the block's begin to its end; it must have ended well then."""
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(
+        self, *arguments: str | Path, before: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> None:
         self.log = Path(f"/run/watch-{time.monotonic_ns()}.log")
         with self.log.open("w") as words:
             self.process = subprocess.Popen(
                 [
+                    *before,
                     sys.executable,
                     "-m",
                     "reconciler.cli.main",
@@ -36,6 +40,7 @@ class Watched:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=words,
+                env={**os.environ, **(env or {})},
             )
 
     def said(self, event: str = "") -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.doctor import require_capabilities, require_kernel
 from reconciler.engine.garbage import seldom_collected
 from reconciler.engine.guard import check_mass
+from reconciler.engine.observe import observe, usual_settings
 from reconciler.engine.result import Planned, PlanOptions, Report, Validated
 from reconciler.engine.watch.culprit import Culprits
 from reconciler.engine.watch.folder import Folder
@@ -25,11 +27,12 @@ from reconciler.engine.watch.life import Life
 from reconciler.engine.watch.metrics import Metrics
 from reconciler.engine.watch.pace import Limits, Pace
 from reconciler.engine.watch.picture import Dirty, Picture
+from reconciler.engine.watch.publish import revision
 from reconciler.engine.watch.situation import Mode, Situation
 from reconciler.errors import CnmError, GuardError, LockError, ManifestError, ObservationError, PlanError, Problem
 from reconciler.host.monitor import Monitor
 from reconciler.planner.diff import make_plan
-from reconciler.planner.plan import Op, Plan
+from reconciler.planner.plan import Observation, Op, Plan
 from reconciler.resources.resource import Key, Resource
 
 _QUIET, _BURST = 0.002, 0.02  # seconds: without an event; in all
@@ -126,6 +129,11 @@ class Watch:
         with suppress(OSError, ValueError):
             self._epoll.unregister(fd)
 
+    def snapshot(self) -> Observation:
+        """All that is on the host, for planning elsewhere. Looks at everything."""
+        host, desired = self._controller.host, tuple(self._desired.values())
+        return observe(host, (*desired, *usual_settings(host, desired)), self._picture.facts)
+
     # -- the loop ---------------------------------------------------------------------------------------------
 
     def run(self, stop: Callable[[], str], beat: Callable[[], None] = lambda: None) -> None:
@@ -199,7 +207,7 @@ class Watch:
     def _trouble(self, event: str, words: str, patience: float) -> None:
         self._again_at = time.monotonic() + patience
         self._once(event, words)
-        self.situation = replace(self.situation, trouble=words)
+        self.situation = replace(self.situation, ready=True, trouble=words)
 
     def _once(self, event: str, words: str, **about: Any) -> None:
         """Tell what goes on for long only when it begins."""
@@ -431,7 +439,8 @@ class Watch:
         """The files hold on this host: they are what is to come back after a reboot."""
         if self._settings.mode is Mode.APPLY and not self.situation.invalid:
             try:
-                self._commit = self._settings.remember(self._sources)
+                copy = self._settings.remember(self._sources)
+                self._commit = revision(Path(self._sources[0])) or copy
             except OSError as error:
                 self._once("trouble", f"what was applied could not be kept for after a reboot: {error}")
 
