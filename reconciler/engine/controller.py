@@ -325,8 +325,13 @@ class NetworkController:
         return Planned(plan, observation, tuple(desired), validated, stamp=stamp)
 
     def stamp(self) -> bytes:
-        """To be taken before the host is looked at: whether another cnm changes it afterwards."""
-        return HostLock.stamp(STATE_FOLDER, self.host.identity)
+        """To be taken before the host is looked at: whether another cnm changes it afterwards. What another one noted
+        since the last time is read."""
+        stamp = HostLock.stamp(STATE_FOLDER, self.host.identity)
+        if stamp != self._known and self._lock is None:
+            self.host.reload()
+            self._known = stamp
+        return stamp
 
     def _make(
         self,
@@ -374,7 +379,7 @@ class NetworkController:
                 yield found
             finally:
                 self._lock = None
-                self._known = self.stamp()
+                self._known = HostLock.stamp(STATE_FOLDER, self.host.identity)
 
     def undisturbed(self, stamp: bytes) -> bool:
         """Inside :meth:`changing`: whether no other cnm has begun to change this host since the stamp was taken."""

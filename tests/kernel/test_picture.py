@@ -49,7 +49,7 @@ def disturb(rng: random.Random, count: int) -> str:
         ("ip", *inside, "link", "set", dev, "mtu", str(rng.randrange(1300, 1400))),
         ("ip", *inside, "link", "set", dev, "name", fresh),
         ("ip", *inside, "link", "set", dev, "netns", f"s{rng.randrange(count)}"),
-        ("ip", *inside, "link", "add", fresh, "type", "dummy"),
+        ("ip", *inside, "link", "add", fresh, "type", "bridge"),
         ("ip", *inside, "link", "add", fresh, "type", "veth", "peer", "name", f"p{fresh}"),
         ("ip", "link", "add", fresh, "type", "veth", "peer", "name", "eth7", "netns", sandbox),
         ("ip", *inside, "address", "add", f"192.0.2.{rng.randrange(1, 250)}/24", "dev", dev),

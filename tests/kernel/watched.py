@@ -40,7 +40,7 @@ class Watched:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=words,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})},
             )
 
     def said(self, event: str = "") -> list[dict[str, Any]]:
@@ -75,7 +75,8 @@ class Watched:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        # When a test fails: where it is just now.
+        self.process.send_signal(signal.SIGTERM if kind is None else signal.SIGABRT)
         try:
             status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

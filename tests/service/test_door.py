@@ -76,7 +76,8 @@ def test_status_history_and_metrics(tmp_path: Path) -> None:
             stranger = run("setpriv", "--reuid", "65534", "--clear-groups", "/usr/bin/python3", "-c", asks, str(door))
             assert "403" in stranger
         entries = json.loads(run(*CNM, "history", "--json"))["entries"]
-        assert [entry["purpose"] for entry in entries] == ["watch", "watch"]
+        assert {entry["purpose"] for entry in entries} == {"watch"}, entries
+        assert len(entries) < 6, entries
         assert all(entry["ok"] and entry["by"]["uid"] == 0 for entry in entries)
         scene.destroy()
         assert "destroy" in run(*CNM, "history")

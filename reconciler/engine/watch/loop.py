@@ -100,6 +100,7 @@ class Watch:
         self._look_at = 0.0
         self._again_at = 0.0
         self._began = 0.0
+        self._meanwhile: set[Key] = set()  # what changed while something else was repaired
         self._others: dict[int, Source] = {}
         self._told: set[str] = set()
         self._dirty_facts = False
@@ -153,6 +154,8 @@ class Watch:
         held = self._pace.next(self._open, now)
         if held is not None:
             waits.append(held)
+        if self._meanwhile:
+            waits.append(0.0)
         if self._dirty or self._fresh:
             waits.append(_SOON)
         return min(waits)
@@ -220,7 +223,6 @@ class Watch:
         stamp = self._controller.stamp()
         if stamp != self._stamp:  # another cnm was here: its inventory tells what is ours now
             self._stamp = stamp
-            self._controller.host.reload()
             self._dirty.everything = True
         if not self._dirty:
             return set()
@@ -231,7 +233,8 @@ class Watch:
         except BaseException:
             self._dirty.everything = True
             raise
-        if dirty.everything:
+        if dirty.everything:  # once in a while nothing is taken to be right because it was so before
+            changed = self._picture.items.keys() | self._desired.keys()
             self.metrics.looks.inc()
             spread = self._settings.interval * random.uniform(0.8, 1.2)  # noqa: S311 - hosts are not to beat in time
             self._look_at = time.monotonic() + spread
@@ -313,7 +316,8 @@ class Watch:
         if self._validated is None:
             return
         now = time.monotonic()
-        keys = changed | self._open | self._fresh
+        keys = changed | self._open | self._fresh | self._meanwhile
+        self._meanwhile = set()
         if not keys:
             self._settle(self._plan(()), {}, now)
             return
@@ -388,7 +392,7 @@ class Watch:
         self._dirty_for(op.key for op in self._under_way)
         dirty, self._dirty = self._dirty, Dirty()
         dirty.everything = False
-        self._picture.refresh(dirty)
+        self._meanwhile |= self._picture.refresh(dirty)
         return self._picture.observation()
 
     def _drifted(self, plan: Plan) -> None:
