@@ -50,7 +50,7 @@ class Scene:
         return report
 
     def destroy(self) -> None:
-        assert self.controller.execute(self.controller.plan_destroy()).ok
+        assert self.controller.execute(self.controller.plan_destroy(), purpose="destroy").ok
 
     def address(self, endpoint: str, version: int = 4) -> str:
         """The address of ``network/endpoint``."""
