@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from errno import EEXIST, ENODEV, ENOENT, ESRCH
+from errno import EEXIST, EHOSTUNREACH, ENETUNREACH, ENODEV, ENOENT, ESRCH
+from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.netlink import route as wire
+from reconciler.netlink.address import RTM_GETADDR, decode_address, dump_addresses
 from reconciler.netlink.mark import PROTOCOL
+from reconciler.netlink.wire import Refusal
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.belief import owner_by_protocol
 from reconciler.resources.link import link_key
@@ -141,6 +144,9 @@ class RouteActuator:
             )
             requests.add(netns, op.id, request)
         refused = requests.send()
+        unreachable = [op for op in ops if op.id in refused and refused[op.id].errno in (ENETUNREACH, EHOSTUNREACH)]
+        if unreachable:
+            refused = _once_more(host, unreachable, refused)
         taken = [op for op in ops if op.id in refused and refused[op.id].errno == EEXIST]
         standing = {
             seen.resource.key: seen
@@ -156,6 +162,47 @@ class RouteActuator:
         return outcomes.values()
 
 
+def _once_more(host: Host, ops: Sequence[OpView], refused: Mapping[str, Refusal]) -> dict[str, Refusal]:
+    """Somebody took away the route that the kernel made for an address, through which the gateway is reached
+    (``ip route flush table main``): make it as the kernel does (fib_add_ifaddr, addrconf_prefix_route), and try again."""
+    left = dict(refused)
+    for op in ops:
+        spec = op.after
+        if not isinstance(spec, Route) or spec.via is None or spec.dev is None:
+            continue
+        namespace = host.netns(op.key.netns)
+        index = namespace.index.get(spec.dev, 0)
+        requests = []
+        for raw in namespace.rtnl.dump(RTM_GETADDR, dump_addresses(), decode_address):
+            network = ip_interface(f"{raw.address}/{raw.prefix}").network
+            if raw.ifindex == index and ip_address(spec.via) in network:
+                six = network.version == 6
+                metric, src = (_PREFIX_METRIC, None) if six else (0, raw.address)
+                requests.append(wire.new_route(str(network), index, wire.RTPROT_KERNEL, src=src, metric=metric))
+        if not requests:
+            continue
+        namespace.rtnl.send(requests)
+        again = wire.new_route(
+            spec.to,
+            index,
+            PROTOCOL,
+            via=spec.via,
+            src=spec.src,
+            metric=spec.metric,
+            table=spec.table,
+            kind=spec.type,
+            onlink=bool(spec.onlink),
+            replace=op.action != "create",
+        )
+        answer = namespace.rtnl.send([again])
+        if answer:
+            left[op.id] = answer[0]
+        else:
+            del left[op.id]
+    return left
+
+
+_PREFIX_METRIC = 256  # IP6_RT_PRIO_ADDRCONF
 _TYPES = frozenset((1, 6, 7, 8))  # unicast, blackhole, unreachable, prohibit
 _IPV6_METRIC = 1024  # what the kernel makes of no metric
 

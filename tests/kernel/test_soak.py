@@ -25,7 +25,7 @@ from tests.kernel.watched import Watched
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:bridge", "link:veth")
 SANDBOXES = int(os.environ.get("CNM_DRIFT_SANDBOXES", "50"))
-SECONDS = float(os.environ.get("CNM_DRIFT_SECONDS", "10"))
+SECONDS = float(os.environ.get("CNM_DRIFT_SECONDS", "600" if os.environ.get("CNM_SOAK") else "10"))
 
 WOUNDS = (
     "ip -n {s} link delete eth0",
@@ -35,6 +35,7 @@ WOUNDS = (
     "ip -n {s} address flush dev eth0",
     "ip -n {s} address add 192.0.2.7/32 dev eth0",
     "ip -n {s} route delete default",
+    "ip -n {s} route flush table main",
     "ip -n {s} route replace default via {gateway} metric 7",
     "ip netns delete {s}",
 )

@@ -61,6 +61,7 @@ def test_it_applies_repairs_and_follows_the_files(tmp_path: Path) -> None:
                 "ip -n a link set eth0 down",
                 "ip -n a link set eth0 name lan0",
                 "ip -n a link set eth0 netns 1 name stolen",
+                "ip -n a route flush table main",  # also the kernel's own, through which the gateway is reached
                 "ip link set br-front down",
                 "ip link delete br-front",
                 "ip netns delete a",
