@@ -1,6 +1,6 @@
 """``make test-lane``: pytest on the lane's kernel, in several guests side by side.
 
-``python -m tests.lane`` runs the tests that need what this machine's kernel lacks; with pytest's arguments, those;
+``python -m tests.lane`` runs the tests that need what this machine's kernel lacks; where pytest's arguments name tests, those;
 with ``--all``, all that need a kernel; with ``--hardware``, those that need a device. pytest-xdist deals the tests
 out, so that all of pytest's options and reports work as they do outside, and a test that brings its kernel down is
 named.
@@ -44,6 +44,11 @@ def pytest_command(machine: Machine, guests: int, arguments: Sequence[str]) -> l
         return [*guest, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     spec = f"{guests}*popen//python={' '.join([*guest, '--stdin', sys.executable])}"
     return [sys.executable, "-m", "pytest", "--dist", "worksteal", "--tx", spec, *arguments]
+
+
+def _names_tests(arguments: Sequence[str]) -> bool:
+    """Whether pytest's arguments select tests, by place or by word."""
+    return any(not argument.startswith("-") or argument.startswith(("-k", "--lf", "--ff")) for argument in arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -72,7 +72,7 @@ def _qemu(folder: Path, memory: str, console: int, outputs: Sequence[int]) -> li
         "smp": "1",
         "kernel": str(kit / "vmlinuz"),
         "initrd": str(kit / "initrd"),
-        "append": " ".join(["quiet", *(f"{name}={value}" for name, value in boot.items())]),
+        "append": " ".join(["quiet", "no_timer_check", *(f"{name}={value}" for name, value in boot.items())]),
     }
     devices = [
         # This machine's files, and the job.
