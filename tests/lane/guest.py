@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import os
 import shlex
 import shutil
@@ -31,6 +32,7 @@ from tests.lane.machine import Machine
 from tests.lane.machine import command as machine_command
 from tests.lane.relay import send
 
+_PREFIX = "cnm-guest."
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
@@ -47,7 +49,10 @@ class Job:
     """A folder shared with a guest: ``command`` goes in; ``ready``, ``status`` and ``keep/`` come out."""
 
     def __init__(self, command: Sequence[str], machine: Machine, *, stdin: bool) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="cnm-lane."))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         for name in ("keep", "memory"):
             (self.folder / name).mkdir()
         for name in ("init", "relay.py"):
@@ -74,6 +79,7 @@ class Job:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
 
     def status(self) -> int:
         """The command's exit status. Raises Broken when there is none."""
@@ -81,6 +87,21 @@ class Job:
             return int((self.folder / "status").read_text())
         except (OSError, ValueError):
             raise Broken((self.folder / "console").read_text(errors="replace")) from None
+
+
+def _sweep() -> None:
+    """Remove the folders of jobs whose process was killed: those that nobody holds a lock on
+    a minute after they were made."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # somebody else's, or gone just now
+            if time.time() - folder.stat().st_mtime < 60:
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def fence(folder: Path) -> None:

@@ -151,13 +151,16 @@ def test_nothing_is_left_when_the_one_who_asked_is_killed(tmp_path: Path) -> Non
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
-    (job,) = tmp_path.glob("cnm-lane.*")
+    (job,) = tmp_path.glob("cnm-guest.*")
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 20
     while running := [pid for pid in _pids() if str(job) in _words(pid)]:
         assert time.monotonic() < deadline, running
         time.sleep(0.1)
+    os.utime(job, (0, 0))
+    subprocess.run([*argv[:-1], "true"], cwd=ROOT, check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert not job.exists(), "the next one sweeps"
 
 
 def _pids() -> list[int]:
