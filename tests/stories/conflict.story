@@ -10,7 +10,7 @@ What stands where ours should be and is not ours is never touched: status 6, and
   $ cnm plan net.yaml | tail -n3
   net.yaml:1:1: conflict: link/br-web stands here already and does not carry our mark
       hint: remove it, choose another name, or take it over: cnm adopt 'link/br-web'
-  Plan: 17 to create, 2 to change in place, 1 in conflict.
+  Plan: 18 to create, 2 to change in place, 1 in conflict.
   $ cnm plan -q net.yaml
   [6]
   $ cnm diff net.yaml | tail -n2
@@ -23,7 +23,7 @@ What stands where ours should be and is not ours is never touched: status 6, and
   Network web: nft-chain/inet/cnm/forward is missing
   Network web: nft-chain/inet/cnm/from-web is missing
   Network web: nft-chain/inet/cnm/postrouting is missing
-  Network web: ... and 16 more (-v shows them)
+  Network web: ... and 17 more (-v shows them)
   Not in sync: 0 of 1 hold on rack1 (owner cnm).
   [6]
   $ cnm apply --yes -q net.yaml
@@ -58,7 +58,7 @@ Unless it is taken over: this one thing, or all that stands in the way.
   Network web: nft-chain/inet/cnm/from-web is missing
   Network web: nft-chain/inet/cnm/postrouting is missing
   Network web: nft-chain/inet/cnm/to-web is missing
-  Network web: ... and 15 more (-v shows them)
+  Network web: ... and 16 more (-v shows them)
   Not in sync: 0 of 1 hold on rack1 (owner cnm).
   [2]
   $ cnm apply --yes -q net.yaml

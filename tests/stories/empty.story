@@ -19,7 +19,7 @@ Nothing at all is only believed when it is meant: `--allow-empty`.
   $ ip -br link show br-web | cut -d' ' -f1
   br-web
   $ cnm plan --allow-empty gone | tail -n1
-  Plan: 18 to delete, 2 going along.
+  Plan: 19 to delete, 2 going along.
   $ cnm diff --allow-empty empty | grep link
   -   link/br-web
 
@@ -41,6 +41,6 @@ Node documents of which none is this host are as good as nothing.
   $ cnm plan --node rack8 net.yaml nodes.yaml
   No changes. The host is as the manifests say.
   $ cnm apply --yes --allow-empty net.yaml nodes.yaml | tail -n1
-  Done: 18 steps in {seconds} s, verified.
+  Done: 19 steps in {seconds} s, verified.
   $ ip -br link | grep -v ^lo
   [1]

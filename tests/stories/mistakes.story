@@ -14,9 +14,7 @@ What is wrong is said once, with its place and what to write instead. Everything
   error: option '--node' requires an argument.
   [1]
   $ cnm explain
-  error: missing argument 'KEY'.
-  Usage: cnm explain [OPTIONS] {KEY} [MANIFESTS...]
-  Try: cnm explain --help
+  error: name a key, or two endpoints with --from and --to
   [1]
   $ cnm plan --owner 'Not Me' .
   error: --owner 'Not Me': write lower-case letters, digits and '-', at most 63
