@@ -90,7 +90,7 @@ class NftChain(_InTable):
     hook: str | None = None
     priority: int | None = None
     policy: str | None = None
-    rules: tuple[Rule, ...] | None = ()
+    rules: tuple[Rule, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

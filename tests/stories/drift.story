@@ -17,7 +17,7 @@ Somebody changes the host by hand.
   Endpoint  back/api     ok       sandbox api  interface eth0  addresses 10.77.2.2/24, fd77:0:0:2::2/64  gateway 10.77.2.1, fd77:0:0:2::1
   Endpoint  back/db      ok       sandbox db  interface eth0  addresses 10.77.2.53/24, fd77:0:0:2::53/64  gateway 10.77.2.1, fd77:0:0:2::1
   Endpoint  back/proxy   ok       sandbox proxy  interface eth0  addresses 10.77.2.3/24, fd77:0:0:2::3/64
-  Endpoint  front/proxy  missing  sandbox proxy  interface eth1  addresses 10.77.1.2/24, fd77:0:0:1::2/64  gateway 10.77.1.1, fd77:0:0:1::1
+  Endpoint  front/proxy  drifted  sandbox proxy  interface eth1  addresses 10.77.1.2/24, fd77:0:0:1::2/64  gateway 10.77.1.1, fd77:0:0:1::1
   Endpoint  front/web    drifted  sandbox web  interface eth0  addresses 10.77.1.3/24, fd77:0:0:1::3/64  gateway 10.77.1.1, fd77:0:0:1::1
   Network back: link/br-back differs: up: false -> true
   Network back: address/br-back/fd77:0:0:2::1/64 is missing
@@ -57,9 +57,9 @@ Something of ours that nobody asks for any more is shown as well.
 
   $ sed -i '/^# proxy/,$d' net/endpoints.yaml
   $ cnm status net | grep -c surplus
-  4
+  36
   $ cnm plan net | tail -n1
-  Plan: 4 to delete, 22 going along.
+  Plan: 36 to delete, 22 going along.
   $ cnm apply --yes -q net
   $ cnm status net | tail -n1
   In sync: 7 of 7 hold on rack1 (owner cnm).

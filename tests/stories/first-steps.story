@@ -27,19 +27,29 @@ What has to change? Exit status 2 says that something has.
       + nft-chain/inet/cnm/from-web
       + nft-chain/inet/cnm/postrouting
       + nft-chain/inet/cnm/to-web
-      + nft-element/inet/cnm/bridges/br-web
+      + nft-chain/inet/cnm/user
       ~ sysctl/net/ipv4/ip_forward
           value: 0 -> 1
-      + ... and 13 more (-v shows them)
+      + ... and 14 more (-v shows them)
   Sandbox/shop  net.yaml:6
       + netns/shop
   Endpoint/web/shop  net.yaml:10
+      + nft-element/bridge/cnm/addresses4/ve-q4rxty2kg7 . 10.77.0.10
+      + nft-element/bridge/cnm/macs/ve-q4rxty2kg7 . 02:87:23:79:e3:4a
+      + nft-element/bridge/cnm/ports/ve-q4rxty2kg7
       + link/ve-q4rxty2kg7
       + link/@shop/eth0
       + sysctl/@shop/net/ipv6/conf/eth0/disable_ipv6
-      + address/@shop/eth0/10.77.0.10/24
-      + route/@shop/0.0.0.0/0
-  Plan: 25 to create, 1 to change in place.
+      + ... and 2 more (-v shows them)
+  guard
+      + nft-chain/bridge/cnm/closed-forward
+      + nft-chain/bridge/cnm/closed-output
+      + nft-chain/bridge/cnm/prerouting
+      + nft-set/bridge/cnm/addresses4
+      + nft-set/bridge/cnm/addresses6
+      + nft-set/bridge/cnm/closed
+      + ... and 5 more (-v shows them)
+  Plan: 40 to create, 1 to change in place.
   [2]
 
 Without a terminal nobody can answer, so nothing is done: status 1, not a hang.
@@ -101,6 +111,7 @@ A look inside, and at what is ours.
       type: unicast
       dev: eth0
       via: 10.77.0.1
+      src: ""
       onlink: false
     stands on link/@shop/eth0
   $ cnm explain link/br-web net.yaml
@@ -167,14 +178,14 @@ And all of it goes. No manifests are needed for that.
       - link/br-web  [outage]
           takes along 2 more
       - netns/shop
-      - nft-chain/inet/cnm/forward
-      - nft-chain/inet/cnm/from-web
-      - nft-chain/inet/cnm/postrouting
+      - nft-chain/bridge/cnm/closed-forward
+      - nft-chain/bridge/cnm/closed-output
+      - nft-chain/bridge/cnm/prerouting
       - sysctl/net/ipv4/ip_forward
           value: 1 -> 0
-      - ... and 13 more (-v shows them)
-  Plan: 20 to delete, 6 going along.
-  Done: 20 steps in {seconds} s, verified.
+      - ... and 28 more (-v shows them)
+  Plan: 35 to delete, 6 going along.
+  Done: 35 steps in {seconds} s, verified.
   $ cnm destroy --yes
   There is nothing of owner cnm to remove on this host.
   $ ip -br link

@@ -27,7 +27,8 @@ About this program and this host.
   Look:
     status    What holds of each network, sandbox and endpoint.
     show      What this host has of ours, or all it has.
-    explain   Everything about one thing, named by its key.
+    explain   Everything about one thing, or about one way.
+    reach     Who reaches whom: the matrix of all endpoints.
     graph     The manifests as a picture: Mermaid, DOT or SVG.
     exec      Run a command inside a sandbox.
   
@@ -90,14 +91,19 @@ Schemas for editors:
     "$id": "network.json",
     "title": "cnm Network",
   $ cnm schema --dir out; ls out
+  addressset.json
   cnm.json
   endpoint.json
+  namespace.json
   network.json
+  networkpolicy.json
   node.json
   patch.json
+  policy.json
   sandbox.json
+  tier.json
   $ cnm schema Netwrok
-  error: there is no kind Netwrok; there are: cnm, endpoint, network, node, patch, sandbox
+  error: there is no kind Netwrok; there are: addressset, cnm, endpoint, namespace, network, networkpolicy, node, patch, policy, sandbox, tier
   [1]
 
 Completion of commands and options, in bash, zsh and fish:

@@ -11,7 +11,7 @@ A plan is made, kept, reviewed, and carried out as it is, or not at all.
   $ stat -c '%a %n' plan.json
   600 plan.json
   $ python3 -c 'import json; plan = json.load(open("plan.json")); print(plan["format"], plan["format_version"], plan["owner"], plan["node"], plan["summary"])'
-  cnm-plan 1 cnm rack1 {'create': 19, 'update': 1, 'recreate': 0, 'delete': 0, 'adopt': 0}
+  cnm-plan 1 cnm rack1 {'create': 20, 'update': 1, 'recreate': 0, 'delete': 0, 'adopt': 0}
 
 The same input gives the same bytes.
 
@@ -68,7 +68,7 @@ With the manifests beside it, it must still be what they ask for. With status 5 
   nft-chain/inet/cnm/from-web: error: stands here now; it did not when the plan was made
   nft-chain/inet/cnm/postrouting: error: stands here now; it did not when the plan was made
   nft-chain/inet/cnm/to-web: error: stands here now; it did not when the plan was made
-  error: this plan no longer fits the host in 20 places; plan again
+  error: this plan no longer fits the host in 21 places; plan again
   [5]
   $ sed -i 's/{subnets/{mtu: 1400, subnets/' net.yaml; cnm plan -q -o plan.json net.yaml
   [2]

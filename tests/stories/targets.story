@@ -2,7 +2,7 @@ A part of what is wanted: --target and --exclude, by keys or by documents.
 
   $ cp -r "$QUICKSTART" net
   $ cnm apply --yes --target 'Endpoint/front/web' net | tail -n1
-  Done: 33 steps in {seconds} s, verified.
+  Done: 85 steps in {seconds} s, verified.
   $ ip netns list | sort
   web (id: 0)
   $ cnm plan --target 'Endpoint/front/web' net
@@ -22,7 +22,7 @@ A target removes nothing, whatever the manifests no longer ask for.
   $ cnm plan --target 'link/br-*' net
   No changes. The host is as the manifests say.
   $ cnm plan net | tail -n1
-  Plan: 4 to delete, 22 going along.
+  Plan: 36 to delete, 22 going along.
 
 Without manifests only keys can be named. What hangs on them goes with them.
 
