@@ -19,13 +19,13 @@ from status.
   > END
   $ cnm apply --yes -q net.yaml
   $ cnm plan net.yaml
-  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 19 more wait (-v shows them): there is no network namespace at /run/netns/guest
-  Plan: 20 pending.
+  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 6 more wait (-v shows them): there is no network namespace at /run/netns/guest
+  Plan: 7 pending.
   $ cnm diff net.yaml
-  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 19 more wait (-v shows them): there is no network namespace at /run/netns/guest
+  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 6 more wait (-v shows them): there is no network namespace at /run/netns/guest
   $ cnm apply --yes net.yaml
-  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 19 more wait (-v shows them): there is no network namespace at /run/netns/guest
-  Plan: 20 pending.
+  net.yaml:11:1: warning: address/@guest.e0bf21/eth0/10.77.0.10/24 and 6 more wait (-v shows them): there is no network namespace at /run/netns/guest
+  Plan: 7 pending.
   $ cnm status net.yaml
   KIND      NAME       STATE    FACTS
   Network   web        ok       driver bridge  subnets 10.77.0.0/24  endpoints 1
