@@ -23,9 +23,15 @@ About this program and this host.
     adopt     Take over objects that stand in our way.
     destroy   Remove everything of this owner from this host.
     recover   Undo a run that was interrupted, or finish it.
+    try       Apply, and go back unless somebody confirms.
+    confirm   Keep a change that `cnm try` has on trial on this host.
+  
+  Keep it so:
+    watch     Keep this host as the manifests say.
   
   Look:
     status    What holds of each network, sandbox and endpoint.
+    history   Who applied what when.
     show      What this host has of ours, or all it has.
     explain   Everything about one thing, or about one way.
     reach     Who reaches whom: the matrix of all endpoints.
@@ -62,14 +68,14 @@ About this program and this host.
     --owner NAME          Whose mark our objects carry. Others are not touched.  [default: cnm]
     --state-dir FOLDER    Folder of inventory and lock. Default: /run/cnm.
     -h, --help            Show this message and exit.
-  $ cnm doctor | grep -E 'kernel|privileges|nftables|netlink|inventory|driver (bridge|none)'
-  ok  kernel            Linux {kernel}
-  ok  privileges        CAP_NET_ADMIN and CAP_SYS_ADMIN
-  ok  nftables          nft is installed
-  ok  driver bridge     a Linux bridge a network, a veth pair an endpoint, NAT to the outside
-  ok  driver none       a stack of its own with loopback only
-  ok  netlink           {pid} of {pid} links decoded as pyroute2 {version} does
-  ok  inventory         /run/cnm/cnm-{host}.json: 0 namespaces of ours
+  $ cnm doctor | tr -s ' ' | grep -E '^[a-z]+ (kernel|privileges|nftables|netlink|inventory|driver (bridge|none)) '
+  ok kernel Linux {kernel}
+  ok privileges CAP_NET_ADMIN and CAP_SYS_ADMIN
+  ok nftables nft is installed
+  ok driver bridge a Linux bridge a network, a veth pair an endpoint, NAT to the outside
+  ok driver none a stack of its own with loopback only
+  ok netlink {pid} of {pid} links decoded as pyroute2 {version} does
+  ok inventory /run/cnm/cnm-{host}.json: 0 namespaces of ours
   $ cnm doctor --json | head -n7
   {
     "format": "cnm-doctor",
@@ -78,10 +84,10 @@ About this program and this host.
       {
         "subject": "kernel",
         "level": "ok",
-  $ unshare --user cnm doctor | grep -E 'privileges|driver (bridge|none)'
-  error  privileges        no CAP_NET_ADMIN and no CAP_SYS_ADMIN; remedy: run cnm as root
-  error  driver bridge     cannot be tried without privileges; remedy: run cnm as root
-  ok     driver none       a stack of its own with loopback only
+  $ unshare --user cnm doctor | tr -s ' ' | grep -E '^[a-z]+ (privileges|driver (bridge|none)) '
+  error privileges no CAP_NET_ADMIN and no CAP_SYS_ADMIN; remedy: run cnm as root
+  error driver bridge cannot be tried without privileges; remedy: run cnm as root
+  ok driver none a stack of its own with loopback only
 
 Schemas for editors:
 
