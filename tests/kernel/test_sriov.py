@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ _STRIDE = 1 if os.environ.get("CNM_SOAK") else 4  # every step takes minutes in 
 @contextmanager
 def simulated() -> Iterator[str]:
     """A netdevsim NIC in this namespace, whose interface is called nic0."""
-    number = os.getpid()
+    number = secrets.randbelow(1 << 24)  # process numbers repeat, in namespaces of their own
     (_BUS / "new_device").write_text(f"{number} 1")
     try:
         name = next(link["ifname"] for link in links() if link.get("parentdev") == f"netdevsim{number}")

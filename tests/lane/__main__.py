@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     choices = {
         Choice.KERNEL: given.all,
         Choice.HARDWARE: given.hardware,
-        Choice.WAITING: given.waiting or not arguments,
+        Choice.WAITING: given.waiting or not _names_tests(arguments),
     }
     choice = next((choice for choice, wanted in choices.items() if wanted), None)
     try:

@@ -4,10 +4,12 @@ from reconciler.resources.sriov import Sriov, sriov_key
 from reconciler.resources.vf import Vf, vf_key
 from tests.contract.sample import Sample
 
-# A simulated NIC, which goes with the namespace's kernel; its interface becomes nic0.
+# A simulated NIC; its interface becomes nic0. It outlives the namespace that it was made in (the kernel moves it to the
+# first one), and process numbers repeat in process namespaces: so its number is a random one.
 _SETUP = """
-echo "$$ 1" > /sys/bus/netdevsim/new_device
-ip link set "$(ip -d -o link | grep "parentdev netdevsim$$ " | cut -d: -f2 | tr -d ' ')" name nic0
+number=$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+echo "$number 1" > /sys/bus/netdevsim/new_device
+ip link set "$(ip -d -o link | grep "parentdev netdevsim$number " | cut -d: -f2 | tr -d ' ')" name nic0
 """
 _NIC = Sriov(key=sriov_key("nic0"), vfs=4, eswitch="legacy")
 SAMPLE = Sample(
