@@ -131,7 +131,7 @@ def asks_only(kind: str) -> bool:
     """Whether a netlink message type is a GET: by name, or by number where strace cannot tell the protocol.
     In rtnetlink every third of four is one (RTM_GETLINK 18), in nf_tables every second of three (NFT_MSG_GETGEN)."""
     if not kind.startswith("0x"):
-        return "_GET" in kind
+        return "_GET" in kind or kind == "SOCK_DIAG_BY_FAMILY"  # who listens: a question, whatever its name
     number = int(kind.split()[0], 16)
     return number & 0xFF in (1, 4, 7, 10, 13, 16, 19) if number >> 8 == 10 else number % 4 == 2
 
