@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 from reconciler.netlink.table import Table
@@ -35,8 +35,8 @@ class LinkInfo:
         return ""
 
     def restorable(self) -> Self:
-        """These fields, as seen, to make the interface again with."""
-        return self
+        """These fields, as seen, to make the interface again with: without what is only ever seen."""
+        return replace(self, device=None) if self.character_device else self  # type: ignore[call-arg]  # there it is
 
     def claims(self, netns: str) -> Iterable[Claim]:
         """What there can be only one of in a namespace: a VNI on a port."""
