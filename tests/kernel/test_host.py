@@ -34,7 +34,8 @@ def fingerprint() -> dict[str, Any]:
     found: dict[str, Any] = {"nft": json.loads(run("nft", "-j", "list", "ruleset"))["nftables"]}
     for netns in ("", *(line.split()[0] for line in run("ip", "netns", "list").splitlines())):
         where = ("-n", netns) if netns else ()
-        for what in ("link", "address", "route show table all", "rule", "neighbour"):
+        # neighbours that nobody wrote come and go with packets
+        for what in ("link", "address", "route show table all", "rule", "neighbour show nud permanent"):
             for family in ("-4", "-6"):
                 text = run("ip", *where, "-j", "-d", family, *what.split()) or "[]"
                 found[f"{netns} {family} {what}"] = _steady(json.loads(text))
