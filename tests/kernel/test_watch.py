@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from reconciler.errors import LockError, StaleError
 from tests.kernel.private import answers, isolated, run
 from tests.kernel.scene import Scene, settle
 from tests.kernel.watched import Watched
@@ -173,14 +175,18 @@ def test_a_fight_is_named_and_stopped(tmp_path: Path) -> None:
 
 @isolated
 def test_two_of_them_and_an_apply_do_no_damage(tmp_path: Path) -> None:
+    """A second watch of the same owner is refused in words; what is applied beside the first waits its turn."""
     with Scene(tmp_path) as scene:
         write(scene, "a", "b")
-        with Watched(tmp_path, "--interval", "600") as one, Watched(tmp_path, "--interval", "600") as two:
+        with Watched(tmp_path, "--interval", "600") as one:
             one.hear("state", state="ok")
-            two.hear("state", state="ok")
+            two = Watched(tmp_path, "--interval", "600")
+            assert two.process.wait(timeout=60) == 1
+            assert "another watch of this owner runs on this host" in two.log.read_text()
             for number in range(6):
                 run("ip", "-n", "ab"[number % 2], "link", "delete", "eth0", check=False)  # it may be gone
-                time.sleep(0.1)
+                with suppress(LockError, StaleError):  # the watch was there first
+                    scene.controller.execute(scene.controller.plan([str(tmp_path)]))
             one.wait(lambda: in_sync(scene), "converged")
             scene.controller.host.reload()
             assert scene.controller.host.inventory.netns.keys() == {"a", "b"}
