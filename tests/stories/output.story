@@ -59,16 +59,16 @@ Colours are for a terminal, and for those who want them.
 
 There it asks, and only yes is yes.
 
-  $ (sleep 1; echo n) | NO_COLOR=1 script -E never -qec 'cnm apply net.yaml; echo "[$?]"' /dev/null | tr -d '\r'
+  $ (sleep 1; echo n) | NO_COLOR=1 script -E never -qec 'cnm apply net.yaml; echo "status $?"' /dev/null | tr -d '\r'
   Sandbox/s  net.yaml:1
       + netns/s
   Plan: 1 to create.
   Go ahead? [y/N]: nothing was changed
-  [2]
-  $ (sleep 1; echo y) | NO_COLOR=1 script -E never -qec 'cnm apply net.yaml; echo "[$?]"' /dev/null | grep -ao '\[y/N\]\|Done:.*verified\|\[.\]'
+  status 2
+  $ (sleep 1; echo y) | NO_COLOR=1 script -E never -qec 'cnm apply net.yaml; echo "status $?"' /dev/null | grep -ao '\[y/N\]\|Done:.*verified\|status .'
   [y/N]
   Done: 1 step in {seconds} s, verified
-  [0]
+  status 0
   $ cnm apply --yes --json net.yaml
   {
     "format": "cnm-report",
