@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.kernel.fields.case import ANEW, EXCHANGE, Case, Documents, spec
+from tests.kernel.fields.case import EXCHANGE, Case, Documents, spec
 
 
 def _published(documents: Documents) -> None:
@@ -11,7 +11,7 @@ def _published(documents: Documents) -> None:
 
 CASES: dict[str, Case] = {
     "Endpoint.spec.publish": spec("web", "publish", [{"port": 80}], EXCHANGE),
-    "Endpoint.spec.publish[].port": spec("web", "publish.0.port", 81, ANEW, before=_published),
+    "Endpoint.spec.publish[].port": spec("web", "publish.0.port", 81, EXCHANGE, before=_published),
     "Endpoint.spec.publish[].hostPort": spec("web", "publish.0.hostPort", 8081, EXCHANGE, before=_published),
     "Endpoint.spec.publish[].protocol": spec("web", "publish.0.protocol", "udp", EXCHANGE, before=_published),
     "Endpoint.spec.publish[].hostAddresses": spec(
