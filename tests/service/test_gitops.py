@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,10 +45,9 @@ def sync(bare: Path, root: Path, revision: str) -> None:
     (root / "next").rename(root / "current")
 
 
+@pytest.mark.requires("command:git")
 @isolated
 def test_a_host_follows_a_repository(tmp_path: Path) -> None:
-    if shutil.which("git") is None:
-        pytest.skip("program:git: not installed")
     bare, work, root, published = (tmp_path / name for name in ("bare.git", "work", "root", "published"))
     (root / ".worktrees").mkdir(parents=True)
     run("git", "init", "-q", "--bare", str(bare))
