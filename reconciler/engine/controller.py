@@ -36,7 +36,7 @@ from reconciler.host import history, journal
 from reconciler.host.host import STATE_FOLDER, Host
 from reconciler.host.lock import HostLock
 from reconciler.host.step import Step, unhindered
-from reconciler.manifest.load import Manifests, load
+from reconciler.manifest.load import Manifests, UnsoundError, load
 from reconciler.manifest.lockfile import LOCK_NAME, Lock, read_lock, write_lock
 from reconciler.manifest.source import MAX_FILE, STDIN
 from reconciler.planner.diff import make_plan
@@ -132,7 +132,7 @@ class NetworkController:
         def again() -> IO[bytes] | None:
             return BytesIO(text) if text is not None else None
 
-        found = load(sources, options=drivers.options(), environment=self.environment, stdin=again())
+        found = self._load(sources, again(), NodeFacts(name=self.node, owner=self.owner), "")
         nodes = [document.name for document in found.documents if document.kind == "Node"] or [self.node]
         results: list[Validated] = []
         problems: list[Problem] = []
@@ -169,7 +169,7 @@ class NetworkController:
         clock = perf_counter()
         if options.allow_empty:  # a folder that is gone is an empty one: Git keeps no other
             sources = [source for source in sources if source == STDIN or os.path.lexists(source)]
-        manifests = load(sources, options=drivers.options(), node=node, environment=self.environment, stdin=stdin)
+        manifests = self._load(sources, stdin, facts, node)
         if not manifests.documents and not options.allow_empty:
             raise ManifestError(
                 [
@@ -200,6 +200,19 @@ class NetworkController:
         desired = rendering.render(resolved.topology, facts)
         seconds["render"] = perf_counter() - clock
         return self._validated(resolved, desired, lock, lock_path, manifests)
+
+    def _load(self, sources: Sequence[str], stdin: IO[bytes] | None, facts: NodeFacts, node: str) -> Manifests:
+        """Raises ManifestError with what is wrong in documents, and between those that are right by themselves."""
+        try:
+            return load(sources, options=drivers.options(), node=node, environment=self.environment, stdin=stdin)
+        except UnsoundError as error:
+            problems = list(error.problems)
+            try:
+                resolved = resolve(error.sound, node=node, lock=Lock(), facts=facts, allow_empty=True)
+                problems += rendering.check(resolved.topology)
+            except (ManifestError, PlanError) as between:
+                problems += between.problems
+            raise ManifestError(problems) from None
 
     @staticmethod
     def _validated(

@@ -35,6 +35,14 @@ class Manifests:
     root: FilePath | None
 
 
+class UnsoundError(ManifestError):
+    """``sound`` are the documents without a fault of their own: what is wrong between them can be told in the same run."""
+
+    def __init__(self, problems: Iterable[Problem], sound: tuple[Document, ...] = ()) -> None:
+        super().__init__(problems)
+        self.sound = sound
+
+
 @dataclass(slots=True)
 class _Draft:
     """A document on its way: raw, perhaps patched."""
@@ -58,17 +66,21 @@ def load(
 ) -> Manifests:
     """Read, patch and validate. ``options`` are the drivers' option models.
 
-    Raises ManifestError with all problems of all files.
+    Raises UnsoundError with all problems of all files.
     """
     found = find(sources, stdin)
     problems = list(found.problems)
     drafts: list[_Draft] = []
+    read: list[tuple[str, RawDocument]] = []
+    whole = not problems
     nodes = 0
     for source in found.sources:
-        raws, faults = read_stream(source.raw, source.file)
-        problems += faults
-        drafts += [draft for raw in raws if (draft := _draft(raw, source.file, problems)) is not None]
-        nodes += sum(raw.nodes for raw in raws)
+        stream = read_stream(source.raw, source.file)
+        problems += stream.problems
+        whole = whole and stream.whole
+        read += [(source.file, raw) for raw in stream.documents]
+        drafts += [draft for raw in stream.documents if (draft := _draft(raw, source.file, problems)) is not None]
+        nodes += sum(raw.nodes for raw in stream.documents)
         if nodes > MAX_NODES:
             message = f"with this file there are more than {MAX_NODES:,} keys and values in the manifests"
             raise ManifestError([*problems, Problem(Origin(source.file), message)])
@@ -82,10 +94,51 @@ def load(
             documents.append(document)
             if isinstance(document.model, Network):
                 chosen[document.name] = document.model.spec.driver
-    if problems:
-        raise ManifestError(problems)
     kept = [document for document in documents if not isinstance(document.model, Patch)]
+    if problems:
+        raise UnsoundError(problems, _sound(kept, read, problems) if whole else ())
     return Manifests(tuple(sorted(kept, key=lambda d: (d.kind, d.name, d.origin.document, d.origin))), found.root)
+
+
+def _sound(
+    documents: Sequence[Document], read: Sequence[tuple[str, RawDocument]], problems: Sequence[Problem]
+) -> tuple[Document, ...]:
+    """Those of ``documents`` that nothing is wrong with, and that mention none that something is wrong with. Nothing
+    where a problem belongs to no document that has a name: whatever is missing may be that one."""
+    places = sorted((Origin(file, raw.line, raw.column), _name(raw.data)) for file, raw in read)
+    unsound: set[str] = set()
+    bad: set[Origin] = set()  # where the documents begin that something is wrong with
+    for problem in problems:
+        at = replace(problem.origin, document="")
+        begin, name = max((p for p in places if p[0].file == at.file and p[0] <= at), default=(at, ""))
+        if not name:
+            return ()
+        bad.add(begin)
+        unsound.add(name)
+    left = [document for document in documents if replace(document.origin, document="") not in bad]
+    words = {document.origin: set(_words(document.model.model_dump(exclude={"metadata"}))) for document in left}
+    while mentions := {document.origin for document in left if words[document.origin] & unsound}:
+        unsound.update(document.name for document in left if document.origin in mentions)
+        left = [document for document in left if document.origin not in mentions]
+    return tuple(left)
+
+
+def _name(data: Any) -> str:
+    metadata = data.get("metadata") if isinstance(data, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _words(data: Any) -> Iterable[str]:
+    """Every string in it that is not a key."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, Mapping):
+        for value in data.values():
+            yield from _words(value)
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from _words(value)
 
 
 def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | None:

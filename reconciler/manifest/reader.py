@@ -70,23 +70,31 @@ class RawDocument:
 
 def read_documents(raw: bytes, file: str) -> list[RawDocument]:
     """All documents of a text, empty ones left out. Raises ManifestError."""
-    documents, problems = read_stream(raw, file)
-    if problems:
-        raise ManifestError(problems)
-    return documents
+    stream = read_stream(raw, file)
+    if stream.problems:
+        raise ManifestError(stream.problems)
+    return stream.documents
 
 
-def read_stream(raw: bytes, file: str) -> tuple[list[RawDocument], list[Problem]]:
-    """The documents that can be made out, empty ones left out, and all that is wrong. Raises nothing.
+@dataclass(frozen=True, slots=True)
+class RawStream:
+    """The documents of a text that can be made out, empty ones left out, and all that is wrong. ``whole``: it was read
+    to its end. A key that was refused is left out of its document, of a key written twice the first one counts."""
 
-    A key that was refused is left out of its document, of a key written twice the first one counts.
-    """
+    documents: list[RawDocument]
+    problems: list[Problem]
+    whole: bool
+
+
+def read_stream(raw: bytes, file: str) -> RawStream:
+    """Raises nothing."""
     composer = _Composer(file)
     try:
         composer.read(_events(_decoded(raw)))
     except _EndError as end:
         composer.problems.append(Problem(Origin(file, *end.place), end.message, end.hint))
-    return composer.documents, composer.problems
+        return RawStream(composer.documents, composer.problems, whole=False)
+    return RawStream(composer.documents, composer.problems, whole=True)
 
 
 class _EndError(Exception):

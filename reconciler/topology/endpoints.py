@@ -37,7 +37,7 @@ def check_references(
     problems: Problems,
 ) -> bool:
     """Whether network and sandbox exist and can have this endpoint; what does not is told."""
-    spec = _spec(document)
+    spec = spec_of(document)
     found = len(problems)
     if spec.network in BUILTIN:
         problems.add(
@@ -63,7 +63,7 @@ def check_references(
     return len(problems) == found
 
 
-def _spec(document: Document) -> EndpointSpec:
+def spec_of(document: Document) -> EndpointSpec:
     model = document.model
     assert isinstance(model, Endpoint)
     return model.spec
@@ -95,7 +95,7 @@ def resolve_endpoints(
 ) -> tuple[dict[str, list[EndpointView]], dict[str, tuple[str, ...]], dict[str, Origin]]:
     """(endpoints by network, what the lock file shall hold, where each automatic address was asked for)."""
     plugs = [
-        _Plug(document, networks[_spec(document).network], sandboxes[_spec(document).sandbox])
+        _Plug(document, networks[spec_of(document).network], sandboxes[spec_of(document).sandbox])
         for document in documents
         if check_references(document, networks, sandboxes, problems)
     ]
@@ -154,7 +154,7 @@ _LEASES = {"dhcp": 4, "slaac": 6}
 
 
 def _asked(plug: _Plug) -> list[Address | Literal["dhcp", "slaac"]]:
-    asked = _spec(plug.document).addresses
+    asked = spec_of(plug.document).addresses
     if isinstance(asked, list):
         return list(asked)
     return [] if asked == "auto" else [asked]
@@ -239,7 +239,7 @@ def _interfaces(plugs: Sequence[_Plug], problems: Problems) -> None:
         members.sort(key=lambda plug: (plug.document.name, plug.network.name))
         taken: dict[str, _Plug] = {}
         for plug in members:
-            name = _spec(plug.document).interface
+            name = spec_of(plug.document).interface
             if name is None:
                 continue
             at = plug.document.at("spec", "interface")
@@ -274,7 +274,7 @@ def _gateways(plugs: Sequence[_Plug]) -> _Gateways:
         if plug.network.internal:
             continue
         single = not (plug.network.ipv4 and plug.network.ipv6)
-        rank = (-_spec(plug.document).gateway_priority, single, plug.network.name, plug.document.name)
+        rank = (-spec_of(plug.document).gateway_priority, single, plug.network.name, plug.document.name)
         for version in (4, 6):
             hop = _next_hop(plug, version)
             place = (plug.sandbox.netns, version)
@@ -302,7 +302,7 @@ def _on_device(plug: _Plug, version: int) -> bool:
 
 def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> EndpointView:
     document, network, sandbox = plug.document, plug.network, plug.sandbox
-    spec = _spec(document)
+    spec = spec_of(document)
     mac = spec.mac or mac_of("endpoint", network.name, document.name)
     mtu = spec.mtu or network.mtu
     if mtu > network.mtu:
@@ -367,7 +367,7 @@ def _with_prefix(address: Address, network: NetworkView) -> Interface:
 
 def _routes(plug: _Plug, problems: Problems) -> tuple[RouteView, ...]:
     views = []
-    for number, route in enumerate(_spec(plug.document).routes):
+    for number, route in enumerate(spec_of(plug.document).routes):
         at = plug.document.at("spec", "routes", number)
         hint = "write a gateway on one of this network's subnets"
         if route.via is not None and route.via.version != route.to.version:
@@ -389,7 +389,7 @@ def _routes(plug: _Plug, problems: Problems) -> tuple[RouteView, ...]:
 def _sysctls(document: Document, problems: Problems) -> dict[str, str]:
     """``net.ipv4.conf.IFNAME.rp_filter`` becomes ``ipv4/rp_filter``."""
     found = {}
-    for name, value in _spec(document).sysctls.items():
+    for name, value in spec_of(document).sysctls.items():
         parts = slashed(name).split("/")
         if len(parts) == 5 and parts[0] == "net" and parts[2] in ("conf", "neigh") and parts[3] == "IFNAME":
             found[f"{parts[1]}/{parts[4]}" if parts[2] == "conf" else f"{parts[1]}/neigh/{parts[4]}"] = value

@@ -11,7 +11,7 @@ from reconciler.manifest.document import Document
 from reconciler.manifest.lockfile import Lock
 from reconciler.policy.resolve import resolve_policies
 from reconciler.policy.view import DIRECTIONS
-from reconciler.topology.endpoints import check_references, resolve_endpoints
+from reconciler.topology.endpoints import check_references, resolve_endpoints, spec_of
 from reconciler.topology.networks import resolve_networks
 from reconciler.topology.nodes import resolve_nodes
 from reconciler.topology.sandboxes import resolve_sandboxes
@@ -58,9 +58,17 @@ def resolve(
     nodes, here = resolve_nodes(by_kind["Node"], node, problems, allow_empty=allow_empty)
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
     networks, decided = resolve_networks(by_kind["Network"], nodes, here, lock, facts, problems)
-    if problems:  # endpoints would only repeat what is wrong with what they refer to
+    if problems:  # endpoints of what is wrong would only repeat it
+        wrong = {problem.origin.document for problem in problems}
+        sound: list[Document] = []
+        rest: list[Document] = []
         for document in by_kind["Endpoint"]:
+            spec = spec_of(document)
+            hangs = {f"Network/{spec.network}", f"Sandbox/{spec.sandbox}"} & wrong
+            (rest if hangs else sound).append(document)
+        for document in rest:
             check_references(document, networks, sandboxes, problems)
+        resolve_endpoints(sound, networks, sandboxes, here, lock, problems)
         raise ManifestError(problems)
     endpoints, addresses, chosen = resolve_endpoints(by_kind["Endpoint"], networks, sandboxes, here, lock, problems)
     if problems:
