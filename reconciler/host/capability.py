@@ -22,7 +22,8 @@ _NEEDS_PARENT = frozenset(("macvlan", "macvtap", "ipvlan", "ipvtap", "vlan"))
 
 def bridge_vlan() -> str:
     """The same for bridges that filter by VLANs."""
-    return link_kind("bridge", u8(_VLAN_FILTERING, 1))
+    filtering = link_kind("bridge", u8(_VLAN_FILTERING, 1))
+    return link_kind("bridge") or (filtering and "the kernel's bridges do not filter by VLANs")
 
 
 @cache
