@@ -19,6 +19,8 @@ from reconciler.host.files import read_small
 from reconciler.host.inventory import Inventory, host_identity
 from reconciler.host.namespace import Namespace
 from reconciler.host.nft import Nft
+from reconciler.host.openflow import OpenFlow
+from reconciler.host.ovsdb import Ovsdb
 from reconciler.host.procfs import Procfs
 from reconciler.host.secrets import Secrets
 from reconciler.host.step import Step, unhindered
@@ -43,6 +45,8 @@ class Host:
         self.root = Namespace("", self._home, self._home, self._procfs, step=step)
         self._namespaces: dict[str, Namespace] = {"": self.root}
         self.nft = Nft(step)
+        self.ovsdb = Ovsdb(step)
+        self.openflow = OpenFlow(self.ovsdb, step)
         self.secrets = Secrets()
         self.config = Config()
         self.identity = host_identity()
@@ -80,6 +84,7 @@ class Host:
             namespace.close()
         self._namespaces.clear()
         self._procfs.close()
+        self.ovsdb.close()
         os.close(self._home)
 
     def __enter__(self) -> Self:

@@ -334,15 +334,16 @@ def _refuse_foreign(
 ) -> None:
     """A namespace of ours is not removed with somebody else's interface in it: that would die with it."""
     for key, (_reason, along) in deletes.items():
-        if key.kind != "netns":
+        holds = items[key].resource.holds
+        if not holds:
             continue
         for other in along:
-            if other.kind == "link" and items[other].owner != owner and not _hardware(items[other].resource):
+            if other.kind in holds and items[other].owner != owner and not _hardware(items[other].resource):
                 draft.conflicts.append(
                     Problem(
                         Origin(document=str(key)),
                         f"{key} is to go, but {other} in it is not ours and would go along",
-                        f"move or remove that interface first: ip -n {key.name} link delete {other.name}",
+                        items[key].resource.eviction(other),
                     )
                 )
 

@@ -24,6 +24,11 @@ def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
             for part in _parts(f"{name}.{f.name}", getattr(seen, f.name), getattr(wanted, f.name))
         ]
     if isinstance(wanted, tuple) and isinstance(seen, tuple):
+        if len(seen) == len(wanted) and all(map(is_dataclass, (*seen, *wanted))):
+            pairs = zip(seen, wanted, strict=True)
+            return [
+                part for old, new in pairs if not satisfied(old, new) for part in _parts(_called(name, new), old, new)
+            ]
         if _is_table(seen) and _is_table(wanted):
             old, new = dict(seen), dict(wanted)
             paths = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
@@ -31,6 +36,12 @@ def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
         added, gone = (sum(item not in than for item in items) for items, than in ((wanted, seen), (seen, wanted)))
         return [f"{name}: {added} added, {gone} removed" if added or gone else f"{name}: in another order"]
     return [f"{name}: {_show(seen)} -> {_show(wanted)}"]
+
+
+def _called(name: str, spec: Any) -> str:
+    """``interfaces.eth0`` of several nested specs that have names."""
+    own = getattr(spec, "name", None)
+    return f"{name}.{own}" if isinstance(own, str) else name
 
 
 def _is_table(items: tuple[Any, ...]) -> bool:

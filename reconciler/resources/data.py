@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from ipaddress import ip_interface
@@ -199,7 +199,14 @@ def _strict(spec: type) -> type:
     """Specs are plain dataclasses; this is how pydantic is told to take nothing that is not exactly theirs."""
     spec.__pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[attr-defined]  # pydantic's name
     for hint in get_type_hints(spec).values():
-        for part in (hint, *get_args(hint)):
+        for part in _within(hint):
             if is_dataclass(part) and isinstance(part, type):
                 _strict(part)
     return spec
+
+
+def _within(hint: Any) -> Iterator[Any]:
+    """A type and those that it is made of."""
+    yield hint
+    for part in get_args(hint):
+        yield from _within(part)

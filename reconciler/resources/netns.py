@@ -36,11 +36,15 @@ class Netns(Resource):
 
     kind: ClassVar[str] = "netns"
     batch: ClassVar[str] = "netns"
+    holds: ClassVar[tuple[str, ...]] = ("link",)
     final: ClassVar[bool] = True
 
     source: str = "named"
     lo: bool | None = None
     sysctls: tuple[tuple[str, str], ...] | None = None
+
+    def eviction(self, other: Key) -> str:
+        return f"move or remove that interface first: ip -n {self.key.name} link delete {other.name}"
 
     def awaited(self) -> str:
         if self.source == "named":

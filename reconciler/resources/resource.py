@@ -80,6 +80,23 @@ class Change(NamedTuple):
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Some entries of a map that others write to as well: only those named are managed. ``""``: that one is not there."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    def within(self, seen: Entries) -> bool:
+        """Whether ``seen`` has them all."""
+        found = dict(seen.pairs)
+        return all(found.get(name, "") == value for name, value in self.pairs)
+
+    def of(self, seen: Entries) -> Entries:
+        """``seen`` cut down to them."""
+        found = dict(seen.pairs)
+        return Entries(tuple((name, found.get(name, "")) for name, _value in self.pairs))
+
+
 class Seen(Protocol):
     """What was observed, as an index for cascade questions."""
 
@@ -103,6 +120,7 @@ class Resource:
     lingers: ClassVar[bool] = False  # it does not go by itself with what it hangs on, but is of no use without
     setting: ClassVar[bool] = False  # a value on something that always stands (sysctl): set and put back, never made
     follows: ClassVar[tuple[str, ...]] = ()  # kinds that go first where they share this one's group()
+    holds: ClassVar[tuple[str, ...]] = ()  # kinds that die with it: with somebody else's on it, it is not removed
     final: ClassVar[bool] = False  # its deletion cannot be undone: it is done last of all, when all else holds
     guard: ClassVar[bool] = False  # a filter: in force before what it guards comes, gone only after that
     marked: ClassVar[str] = ""  # how it is known as ours: "itself" | "link" | "inventory" | ""
@@ -149,6 +167,10 @@ class Resource:
     def drops(self, new: Self, seen: Seen) -> Iterable[Key]:
         """Keys that the kernel drops when this one is changed in place to ``new`` (link down: its routes)."""
         return ()
+
+    def eviction(self, other: Key) -> str:
+        """How somebody else's thing that this one ``holds`` is moved out of the way, for people."""
+        return f"move or remove {other} first"
 
     def as_set(self, was: Self) -> Self:
         """For a setting that is several values: those of them that we had set; ``was`` is what stood before us."""
@@ -198,17 +220,30 @@ def spec_fields(cls: type[Resource]) -> tuple[str, ...]:
 
 
 def satisfied(seen: Any, wanted: Any) -> bool:
-    """True when ``seen`` already is what ``wanted`` manages. Nested specs are compared field by field."""
+    """True when ``seen`` already is what ``wanted`` manages. Nested specs are compared field by field, tuples of them
+    item by item."""
     if wanted is None or seen == wanted:
         return True
+    if isinstance(wanted, Entries):
+        return isinstance(seen, Entries) and wanted.within(seen)
+    if _are_specs(wanted) and _are_specs(seen):
+        return len(seen) == len(wanted) and all(map(satisfied, seen, wanted))
     if seen is not None and type(seen) is type(wanted) and is_dataclass(wanted):
         return all(satisfied(getattr(seen, f.name), getattr(wanted, f.name)) for f in fields(wanted))
     return False
 
 
+def _are_specs(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and is_dataclass(value[0])
+
+
 def _cut(seen: Any, wanted: Any) -> Any:
     if wanted is None or seen is None:
         return None
+    if isinstance(wanted, Entries) and isinstance(seen, Entries):
+        return wanted.of(seen)
+    if _are_specs(wanted) and _are_specs(seen) and len(seen) == len(wanted):
+        return tuple(map(_cut, seen, wanted))
     if type(seen) is type(wanted) and is_dataclass(wanted) and not isinstance(wanted, type):
         cut = {f.name: _cut(getattr(seen, f.name), getattr(wanted, f.name)) for f in fields(wanted)}
         return replace(wanted, **cut)

@@ -111,7 +111,7 @@ def test_each_variant_is_reached_as_declared(sample: Sample) -> None:
         bench = Bench()
         bench.reach([*sample.base, sample.spec])
         pair = getattr(variant, "peer", None) is not None
-        base = [resource for resource in sample.base if pair or resource.made_by() is None]
+        base = [resource for resource in sample.base if pair or resource.made_by() != sample.spec.key]
         declared = bench.look([*base, variant]).items[variant.key].resource.change_to(variant)
         plan = bench.reach([*base, variant])
         ops = [op for op in plan.ops() if op.key == variant.key]
@@ -134,8 +134,8 @@ def test_delete_twice(sample: Sample) -> None:
 @_each(sample for sample in SAMPLES if sample.foreign)
 @isolated
 def test_a_foreign_one_is_a_conflict_and_stays(sample: Sample) -> None:
+    bench = Bench(sample)
     run("sh", "-c", sample.foreign)
-    bench = Bench()
     plan = bench.plan([sample.spec])
     assert [str(sample.spec.key) in problem.message for problem in plan.conflicts] == [True]
     assert not [op for op in plan.ops() if op.key == sample.spec.key]
@@ -157,6 +157,7 @@ def test_what_is_only_built_on_is_waited_for_and_never_touched(sample: Sample) -
 @_each(sample for sample in SAMPLES if sample.cascade)
 @isolated
 def test_the_declared_cascade_is_what_the_kernel_does(sample: Sample) -> None:
+    Bench(sample)
     for key in sample.cascade:
         bench = Bench()
         desired = [*sample.base, sample.spec, *sample.beside]

@@ -78,6 +78,7 @@ _BRIDGE = (
     "nft 'add table bridge probe; add chain bridge probe c { type filter hook forward priority 0; }; add rule bridge"
 )
 _ESP = "spi 0x100 mode transport reqid 1 aead 'rfc4106(gcm(aes))' 0x000102030405060708090a0b0c0d0e0f10111213 128 2>&1"
+VSWITCHD = "/usr/lib/openvswitch-switch/ovs-vswitchd"
 _SCRIPTS = {
     "bridge-meta": f"{_BRIDGE} probe c meta ibrname br0 drop'",
     "bridge-netfilter": "ls /proc/sys/net/bridge/bridge-nf-call-iptables",
@@ -190,11 +191,19 @@ def _esp() -> str:
         return done.stderr.strip().splitlines()[-1] if done.returncode else ""
 
 
+def _openvswitch() -> str:
+    tools = ("ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ethtool")
+    return next(filter(None, map(_command, tools)), "") or (
+        "" if Path(VSWITCHD).exists() else f"{VSWITCHD} is not installed"
+    )
+
+
 _PROBES: dict[str, Callable[[], str]] = {
     "esp": _esp,
     "frr": _frr,
     "lane": _lane,
     "netns": _netns,
+    "openvswitch": _openvswitch,
     "own-kernel": _own_kernel,
     "root": _root,
     "sctp": _sctp,
@@ -209,7 +218,9 @@ _FAMILIES: dict[str, Callable[[str], str]] = {
 }
 _TOOLS = {"ipset": "ipset", "nft": "nft", "ping": "ping", "strace": "strace", "xtables": "iptables-legacy"}
 _PROVIDERS = {
-    **dict.fromkeys(("lane", "netns", "root", "nft", "ping", "strace", "command", "frr"), Provider.MACHINE),
+    **dict.fromkeys(
+        ("lane", "netns", "root", "nft", "ping", "strace", "command", "frr", "openvswitch"), Provider.MACHINE
+    ),
     "sriov-nic": Provider.HARDWARE,
 }
 
@@ -230,7 +241,7 @@ def missing(capability: str) -> str:
     """Why this machine lacks a capability; "" when it has it.
 
     Of the machine: ``netns`` (namespaces may be made), ``root`` (the machine's, not a user namespace's), ``nft``,
-    ``ping``, ``strace`` (they work), ``lane`` (a guest can be started) and ``command:NAME``.
+    ``openvswitch`` (its daemons are installed), ``ping``, ``strace`` (they work), ``lane`` (a guest can be started) and ``command:NAME``.
     Of the kernel: ``link:KIND`` as ip-link(8) names it, also ``link:tun`` and ``link:tap``; ``qdisc:``, ``filter:``
     and ``action:KIND`` as tc(8) does; ``bridge-vlan`` (VLAN filtering), ``bridge-netfilter`` (bridge-nf-call-*),
     ``bridge-meta`` and ``conntrack-bridge`` (in nft's bridge family), ``nft-egress``, ``flowtable``, ``ipset``, ``xtables``
