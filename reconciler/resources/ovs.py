@@ -199,6 +199,10 @@ class OvsInterface(Formed):
     external_ids: Entries | None = None
     fault: str | None = None
 
+    def loud(self) -> OvsInterface:
+        """Without what can change and no packet notices."""
+        return replace(self, policing_rate=None, policing_burst=None, external_ids=None, other_config=None)
+
     @property
     def on_link(self) -> bool:
         """Whether it stands on an interface of the host that somebody else makes."""
@@ -289,11 +293,10 @@ class OvsPort(_OnBridge):
 
     def _flapping(self, new: Self) -> bool:
         """Whether more than measures and labels of its interfaces differ."""
-        quiet = dict.fromkeys(("policing_rate", "policing_burst", "external_ids", "other_config"))
         if len(self.interfaces or ()) != len(new.interfaces or ()):
             return True
         pairs = zip(self.interfaces or (), new.interfaces or (), strict=True)
-        return not all(satisfied(seen, replace(wanted, **quiet)) for seen, wanted in pairs)
+        return not all(satisfied(seen, wanted.loud()) for seen, wanted in pairs)
 
     def restorable(self) -> Self | None:
         """Without what can only be observed."""
