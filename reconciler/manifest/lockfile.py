@@ -6,6 +6,7 @@ Every node of a repository computes the same addresses because it reads the same
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
@@ -20,7 +21,9 @@ from reconciler.manifest.source import UnreadableError, read_regular, real_path
 
 LOCK_NAME = "cnm.lock"
 LOCK_VERSION = 1
+_WORDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,252}\Z")
 _REQUIRED = frozenset(("version", "subnets", "addresses"))
+_OPTIONAL = frozenset(("vnis", "blocks"))  # few networks have any
 _HEADER = """\
 # Automatic addresses, decided by cnm. Commit this file with the manifests;
 # `cnm lock` and `cnm apply` keep it up to date, `--locked` refuses to change it.
@@ -30,11 +33,13 @@ _HEADER = """\
 @dataclass(frozen=True, slots=True)
 class Lock:
     """``subnets``: network -> CIDRs chosen for it. ``addresses``: ``network/endpoint`` -> addresses, IPv4 first.
-    ``vnis``: ``network/CIDR`` -> the virtual network identifier of the segment that this subnet is on."""
+    ``vnis``: ``network/CIDR`` -> the virtual network identifier of the segment that this subnet is on. ``blocks``:
+    CIDR -> the node whose block it is and, where a driver keeps such apart, its owner."""
 
     subnets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vnis: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_lock(path: Path) -> Lock:
@@ -58,8 +63,8 @@ def read_lock(path: Path) -> Lock:
 
     if len(documents) > 1:
         wrong("a lock file is one document")
-    elif not isinstance(data, dict) or not _REQUIRED <= set(data) <= _REQUIRED | {"vnis"}:
-        wrong("a lock file has version, subnets and addresses, and vnis where there are any")
+    elif not isinstance(data, dict) or not _REQUIRED <= set(data) <= _REQUIRED | _OPTIONAL:
+        wrong("a lock file has version, subnets and addresses, and vnis and blocks where there are any")
     elif type(data["version"]) is not int or data["version"] != LOCK_VERSION:
         wrong(f"lock file version {show(data['version'])}; this cnm reads {LOCK_VERSION}", "version")
     else:
@@ -67,13 +72,14 @@ def read_lock(path: Path) -> Lock:
             _section(data["subnets"], "subnets", _cidr, wrong),
             _section(data["addresses"], "addresses", ip_address, wrong),
             _section(data.get("vnis", {}), "vnis", _vni, wrong),
+            _section(data.get("blocks", {}), "blocks", _word, wrong, _cidr),
         )
         if not problems:
             return lock
     raise ManifestError(problems)
 
 
-def _section(data: Any, name: str, parse: Any, wrong: Any) -> dict[str, tuple[str, ...]]:
+def _section(data: Any, name: str, parse: Any, wrong: Any, parse_key: Any = str) -> dict[str, tuple[str, ...]]:
     section: dict[str, tuple[str, ...]] = {}
     if not isinstance(data, dict):
         wrong(f"{name} is a mapping", name)
@@ -82,6 +88,10 @@ def _section(data: Any, name: str, parse: Any, wrong: Any) -> dict[str, tuple[st
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             wrong(f"{key}: expected a list of strings", name, key)
             continue
+        try:
+            parse_key(key)
+        except ValueError as error:
+            wrong(str(error), name, key)
         for number, value in enumerate(values):
             try:
                 parse(value)
@@ -94,9 +104,10 @@ def _section(data: Any, name: str, parse: Any, wrong: Any) -> dict[str, tuple[st
 def render_lock(lock: Lock) -> str:
     """The file's text: the same lock gives the same bytes."""
     lines = [_HEADER, f"version: {LOCK_VERSION}\n"]
-    for name, section in (("subnets", lock.subnets), ("addresses", lock.addresses), ("vnis", lock.vnis)):
-        if name == "vnis" and not section:
-            continue  # few networks have any
+    sections = {"subnets": lock.subnets, "addresses": lock.addresses, "vnis": lock.vnis, "blocks": lock.blocks}
+    for name, section in sections.items():
+        if name in _OPTIONAL and not section:
+            continue
         lines.append(f"{name}:\n" if section else f"{name}: {{}}\n")
         lines += [f"  {_key(key)}: [{', '.join(map(_quoted, section[key]))}]\n" for key in sorted(section)]
     return "".join(lines)
@@ -112,6 +123,12 @@ def _vni(text: str) -> object:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 24):
         raise ValueError(f"{text!r} is not a VNI")
     return int(text)
+
+
+def _word(text: str) -> object:
+    if not _WORDS.match(text):
+        raise ValueError(f"{text!r} is neither a node nor an owner")
+    return text
 
 
 def _key(name: str) -> str:

@@ -5,11 +5,11 @@ Addresses are counted as integers: the ``ipaddress`` objects are made for people
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 
-from reconciler.topology.view import Address, Subnet, SubnetView
+from reconciler.topology.view import Address, BlockView, Subnet, SubnetView
 
 # What libnetwork hands out when nobody says a subnet (its documented default-address-pools): (base, length).
 POOLS: tuple[tuple[str, int], ...] = (
@@ -34,9 +34,25 @@ def free_subnet(taken: Iterable[Subnet]) -> IPv4Network | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """For whom an address is, as far as a strategy may go by it. ``labels`` are the sandbox's, over them the
+    endpoint's own."""
+
+    endpoint: str  # network/name
+    node: str
+    namespace: str
+    labels: Mapping[str, str] = field(hash=False)
+
+
 @dataclass(slots=True)
 class Pool:
-    """The addresses of one subnet: what is taken, and where to look for the next free one."""
+    """The addresses of one subnet: what is taken, and where to look for the next free one.
+
+    This is the plain strategy: the lowest free address, whoever asks. Another one is a subclass, made by
+    ``NetworkOptions.pools``; what goes over several pools of one family is ``NetworkOptions.choose``. Whatever was
+    decided before (static and locked addresses) is taken before anything new is chosen, in the order of names.
+    """
 
     subnet: SubnetView
     taken: set[int] = field(default_factory=set)  # to begin with: what nobody shall get
@@ -50,15 +66,19 @@ class Pool:
         self.taken.update(reserved(cidr))
         self._next = int(self.subnet.range.network_address)
 
-    def take(self, address: Address) -> bool:
-        """Reserve one address; False when it is taken."""
+    def take(self, address: Address, asker: Asker) -> bool:
+        """Reserve one address; False when it is taken, or is not for this asker."""
         number = int(address)
         if number in self.taken:
             return False
         self.taken.add(number)
         return True
 
-    def lowest(self) -> int | None:
+    def blocks(self) -> Sequence[BlockView]:
+        """The parts of the subnet that are somebody's now, by address; they are kept in the lock file."""
+        return ()
+
+    def lowest(self, asker: Asker) -> int | None:
         """Reserve the lowest free address of the range; None when there is none."""
         last = int(self.subnet.range.broadcast_address)
         number = self._next

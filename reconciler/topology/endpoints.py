@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from reconciler.errors import Origin
 from reconciler.manifest.document import Document
 from reconciler.manifest.kinds.endpoint import Endpoint, EndpointSpec, Rate, bits
 from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
-from reconciler.topology.allocate import Pool, pool_of, reserved, reserved_for
+from reconciler.topology.allocate import Asker, Pool, pool_of, reserved, reserved_for
 from reconciler.topology.derive import link_local_of, mac_of
 from reconciler.topology.publish import publications
 from reconciler.topology.sandboxes import slashed
-from reconciler.topology.view import Address, EndpointView, Interface, NetworkView, RateView, RouteView, SandboxView
+from reconciler.topology.view import (
+    Address,
+    BlockView,
+    EndpointView,
+    Interface,
+    NetworkView,
+    RateView,
+    RouteView,
+    SandboxView,
+)
 
 if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
@@ -84,6 +93,21 @@ class _Plug:
     def name(self) -> str:
         return f"{self.network.name}/{self.document.name}"
 
+    @property
+    def asker(self) -> Asker:
+        labels = {**self.sandbox.labels, **self.document.model.metadata.labels}
+        return Asker(self.name, self.sandbox.node, self.sandbox.namespace, labels)
+
+
+class Allocated(NamedTuple):
+    """``views`` and ``blocks`` by network; ``locked``: what the lock file shall hold of addresses; ``chosen``: where each
+    automatic address was asked for."""
+
+    views: Mapping[str, Sequence[EndpointView]]
+    blocks: Mapping[str, Sequence[BlockView]]
+    locked: Mapping[str, tuple[str, ...]]
+    chosen: Mapping[str, Origin]
+
 
 def resolve_endpoints(
     documents: Sequence[Document],
@@ -92,8 +116,8 @@ def resolve_endpoints(
     here: str,
     lock: Lock,
     problems: Problems,
-) -> tuple[dict[str, list[EndpointView]], dict[str, tuple[str, ...]], dict[str, Origin]]:
-    """(endpoints by network, what the lock file shall hold, where each automatic address was asked for)."""
+) -> Allocated:
+    """Every endpoint, with the addresses that it has: static, locked or chosen now, by its network's own strategy."""
     plugs = [
         _Plug(document, networks[spec_of(document).network], sandboxes[spec_of(document).sandbox])
         for document in documents
@@ -101,20 +125,20 @@ def resolve_endpoints(
     ]
     plugs.sort(key=lambda plug: (plug.network.name, plug.document.name))
     pools = {
-        name: [Pool(subnet, set(map(int, network.options.reserved()))) for subnet in network.subnets]
-        for name, network in networks.items()
+        name: network.options.pools(network.subnets, network.nodes, lock.blocks) for name, network in networks.items()
     }
     _static(plugs, pools, problems)
     locked, chosen = _automatic(plugs, pools, lock, problems)
     _interfaces(plugs, problems)
     if problems:
-        return {}, {}, {}
+        return Allocated({}, {}, {}, {})
     gateways = _gateways(plugs)
     views: dict[str, list[EndpointView]] = {}
     for plug in plugs:
         views.setdefault(plug.network.name, []).append(_view(plug, gateways, here, problems))
     _unique(plugs, views, problems)
-    return views, locked, chosen
+    blocks = {name: [block for pool in members for block in pool.blocks()] for name, members in pools.items()}
+    return Allocated(views, blocks, locked, chosen)
 
 
 def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: Problems) -> None:
@@ -134,7 +158,7 @@ def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: P
                 )
                 continue
             holder = holders.setdefault((plug.network.name, address.version, int(address)), plug.document.name)
-            if pool.take(address):
+            if pool.take(address, plug.asker):
                 plug.addresses.append(address)
             elif int(address) in reserved(pool.subnet.cidr):
                 problems.add(at, f"{address} is the {reserved_for(address, pool.subnet.cidr)}", "write a host address")
@@ -191,7 +215,7 @@ def _automatic(
             for text in lock.addresses.get(plug.name, ()):
                 address = ip_address(text)
                 pool = pool_of(mine, address)
-                if pool is not None and address in pool.subnet.range and pool.take(address):
+                if pool is not None and address in pool.subnet.range and pool.take(address, plug.asker):
                     automatic[plug.name].append(address)
                     break
             else:
@@ -200,7 +224,7 @@ def _automatic(
         mine = _within_reach(plug, pools, version, automatic)
         if not mine:
             continue  # its link layer has none of this family
-        number = next((number for pool in mine if (number := pool.lowest()) is not None), None)
+        number = plug.network.options.choose(mine, plug.asker)
         if number is None:
             ranges = ", ".join(str(pool.subnet.range) for pool in mine)
             problems.add(

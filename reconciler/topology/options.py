@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 from reconciler.manifest.model import Model
-from reconciler.topology.view import NodeFacts, NodeView, Subnet
+from reconciler.topology.allocate import Asker, Pool
+from reconciler.topology.view import NodeFacts, NodeView, Subnet, SubnetView
 
 DEFAULT_MTU = 1500
 
@@ -26,6 +27,18 @@ class NetworkOptions(Model):
     def reserved(self) -> Iterable[IPv4Address | IPv6Address]:
         """Addresses that the driver itself takes: no endpoint gets one of them."""
         return ()
+
+    def pools(
+        self, subnets: Sequence[SubnetView], nodes: Sequence[NodeView], locked: Mapping[str, tuple[str, ...]]
+    ) -> list[Pool]:
+        """Where the addresses of these subnets come from, a pool each: a driver's way to allocate is a subclass of
+        :class:`Pool`. ``locked`` is what the lock file says of blocks: CIDR to node and, where there is one, owner."""
+        taken = {int(address) for address in self.reserved()}
+        return [Pool(subnet, set(taken)) for subnet in subnets]
+
+    def choose(self, pools: Sequence[Pool], asker: Asker) -> int | None:
+        """Reserve an address of one of these pools, which are of one family; None when there is none."""
+        return next((number for pool in pools if (number := pool.lowest(asker)) is not None), None)
 
     def domain(self) -> str:
         """The routing domain: networks of different ones may have the same subnets. "": the host's own routing table."""

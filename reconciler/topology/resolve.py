@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
@@ -11,11 +11,11 @@ from reconciler.manifest.document import Document
 from reconciler.manifest.lockfile import Lock
 from reconciler.policy.resolve import resolve_policies
 from reconciler.policy.view import DIRECTIONS
-from reconciler.topology.endpoints import check_references, resolve_endpoints, spec_of
+from reconciler.topology.endpoints import Allocated, check_references, resolve_endpoints, spec_of
 from reconciler.topology.networks import resolve_networks
 from reconciler.topology.nodes import resolve_nodes
 from reconciler.topology.sandboxes import resolve_sandboxes
-from reconciler.topology.view import NetworkView, NodeFacts, SandboxView, Topology
+from reconciler.topology.view import BlockView, NetworkView, NodeFacts, SandboxView, SubnetView, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,20 @@ def resolve(
             check_references(document, networks, sandboxes, problems)
         resolve_endpoints(sound, networks, sandboxes, here, lock, problems)
         raise ManifestError(problems)
-    endpoints, addresses, chosen = resolve_endpoints(by_kind["Endpoint"], networks, sandboxes, here, lock, problems)
+    allocated = resolve_endpoints(by_kind["Endpoint"], networks, sandboxes, here, lock, problems)
     if problems:
         raise ManifestError(problems)
-    new = replace(decided, addresses=addresses)
+    new = replace(decided, addresses=allocated.locked, blocks=_locked_blocks(allocated.blocks))
     elsewhere = bool(nodes) and here not in {view.name for view in nodes}
     if locked and new != lock:
-        _refuse_unlocked(by_kind["Network"], by_kind["Endpoint"], new, lock, chosen)
+        _refuse_unlocked(by_kind["Network"], new, lock, allocated)
     with_endpoints = [
-        replace(network, endpoints=tuple(endpoints.get(network.name, ()))) for network in networks.values()
+        replace(
+            network,
+            endpoints=tuple(allocated.views.get(network.name, ())),
+            subnets=tuple(_with_blocks(network.subnets, allocated.blocks.get(network.name, ()))),
+        )
+        for network in networks.values()
     ]
     by_name = {network.name: network for network in with_endpoints}
     views = [
@@ -97,6 +102,18 @@ def resolve(
     ordered = tuple(sorted(views, key=lambda view: view.name))
     topology = Topology(here, nodes, ordered, local, tuple(others), facts, policies)
     return Resolved(topology, new, tuple(_host_clashes(views, facts)))
+
+
+def _locked_blocks(blocks: Mapping[str, Iterable[BlockView]]) -> dict[str, tuple[str, ...]]:
+    return {
+        str(block.cidr): tuple(filter(None, (block.node, block.owner))) for found in blocks.values() for block in found
+    }
+
+
+def _with_blocks(subnets: Iterable[SubnetView], blocks: Sequence[BlockView]) -> Iterable[SubnetView]:
+    for subnet in subnets:
+        mine = [b for b in blocks if b.cidr.version == subnet.cidr.version and b.cidr.overlaps(subnet.cidr)]
+        yield replace(subnet, blocks=tuple(mine)) if mine else subnet
 
 
 def _builtin(sandboxes: Iterable[SandboxView]) -> list[NetworkView]:
@@ -120,12 +137,10 @@ def _builtin(sandboxes: Iterable[SandboxView]) -> list[NetworkView]:
     ]
 
 
-def _refuse_unlocked(
-    networks: Iterable[Document], endpoints: Iterable[Document], new: Lock, lock: Lock, chosen: dict[str, Origin]
-) -> None:
+def _refuse_unlocked(networks: Sequence[Document], new: Lock, lock: Lock, allocated: Allocated) -> None:
     found = [
         Problem(origin, f"{name} has no address in the lock file", "run `cnm lock` and commit cnm.lock")
-        for name, origin in sorted(chosen.items())
+        for name, origin in sorted(allocated.chosen.items())
         if new.addresses.get(name) != lock.addresses.get(name)
     ]
     found += [
@@ -137,6 +152,16 @@ def _refuse_unlocked(
         Problem(doc.origin, f"network {doc.name} has no VNI in the lock file", "run `cnm lock` and commit cnm.lock")
         for doc in networks
         if any(new.vnis[key] != lock.vnis.get(key) for key in new.vnis if key.partition("/")[0] == doc.name)
+    ]
+    found += [
+        Problem(
+            doc.origin,
+            f"block {cidr} of network {doc.name} is not so in the lock file",
+            "run `cnm lock` and commit cnm.lock",
+        )
+        for doc in networks
+        for cidr, whose in _locked_blocks({doc.name: allocated.blocks.get(doc.name, ())}).items()
+        if lock.blocks.get(cidr) != whose
     ]
     if found:
         raise PlanError(found)

@@ -20,9 +20,20 @@ Subnet = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
+class BlockView:
+    """A part of a subnet that is one node's, so that one route leads to all addresses in it. ``owner`` is for whom it is
+    there, where a strategy keeps askers apart; "": for all. ``node`` "": nobody's at present."""
+
+    cidr: Subnet
+    node: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SubnetView:
     """One subnet of a network. ``gateway`` is None when the network has none (isolated mode). Subnets of one
-    ``segment`` (numbered from 0) share a link layer; most drivers have one only."""
+    ``segment`` (numbered from 0) share a link layer; most drivers have one only. ``blocks`` are those of all nodes, by
+    address, where the driver allocates by blocks."""
 
     cidr: Subnet
     gateway: Address | None
@@ -30,6 +41,7 @@ class SubnetView:
     auxiliary: Mapping[str, Address]
     origin: Origin
     segment: int = 0
+    blocks: tuple[BlockView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ LOCKS = st.builds(
         st.integers(1, (1 << 24) - 1).map(lambda vni: (str(vni),)),
         max_size=2,
     ),
+    st.dictionaries(
+        st.sampled_from(["192.0.2.0/26", "2001:db8::/122"]),
+        st.sampled_from([(), ("n1",), ("10", "true"), ("n1", "tenant:segment")]),
+        max_size=2,
+    ),
 )
 
 
