@@ -309,9 +309,12 @@ def _gateways(plugs: Sequence[_Plug]) -> _Gateways:
 
 
 def _next_hop(plug: _Plug, version: int) -> Address | None:
-    """The gateway of the subnet of the endpoint's first address of a family."""
+    """The gateway of the subnet of the endpoint's first address of a family, or the driver's own next hop."""
     for address in plug.addresses:
         if address.version == version:
+            if plug.network.options.gateway(version) == "hop":
+                hop: Address | None = plug.network.options.hop(version)
+                return hop
             for subnet in plug.network.subnets:
                 if address in subnet.cidr:
                     return subnet.gateway
@@ -383,7 +386,7 @@ def _rate(rate: Rate | None) -> RateView | None:
 
 
 def _with_prefix(address: Address, network: NetworkView) -> Interface:
-    length = next(subnet.cidr.prefixlen for subnet in network.subnets if address in subnet.cidr)
+    length = network.options.length(next(subnet.cidr for subnet in network.subnets if address in subnet.cidr))
     if isinstance(address, IPv4Address):
         return IPv4Interface((int(address), length))
     return IPv6Interface((int(address), length))

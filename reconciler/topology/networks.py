@@ -174,7 +174,7 @@ def _subnet(
         problems.add(
             at, f"gateway {gateway} is an auxiliary address as well", "an address can be kept for one thing only"
         )
-    if wanted in ("never", "device"):
+    if wanted in ("never", "device", "hop"):
         gateway = None
     return SubnetView(cidr, gateway, span, dict(model.auxiliary), document.at(*here, "cidr"))
 

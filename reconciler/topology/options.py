@@ -12,7 +12,7 @@ from reconciler.topology.view import NodeFacts, NodeView, Subnet, SubnetView
 
 DEFAULT_MTU = 1500
 
-Gateway = Literal["first", "written", "never", "device"]
+Gateway = Literal["first", "written", "never", "device", "hop"]
 
 
 class NetworkOptions(Model):
@@ -21,8 +21,16 @@ class NetworkOptions(Model):
     def gateway(self, version: int) -> Gateway:
         """Which gateway address a subnet of this IP version has: ``first``: the first free address when the manifest
         names none; ``written``: only the one that it names; ``never``: none at all; ``device``: none either, the
-        default route of an endpoint goes out of its interface as it is."""
+        default route of an endpoint goes out of its interface as it is; ``hop``: none, it goes to :meth:`hop`."""
         return "first"
+
+    def hop(self, version: int) -> IPv4Address | IPv6Address | None:
+        """The next hop of an endpoint's default route where that is an address of no subnet."""
+        return None
+
+    def length(self, cidr: Subnet) -> int:
+        """The prefix length of an endpoint's address of a subnet."""
+        return cidr.prefixlen
 
     def reserved(self) -> Iterable[IPv4Address | IPv6Address]:
         """Addresses that the driver itself takes: no endpoint gets one of them."""

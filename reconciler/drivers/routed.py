@@ -1,0 +1,134 @@
+"""Endpoints with a routed address of their own: no bridge, no subnet on any link, a route on the host for each address.
+
+::
+
+    sandbox  eth0  10.1.0.2/32          default via 169.254.1.1 dev eth0 onlink
+             169.254.1.1 and fe80::1 are the host's end of the pair, by permanent neighbours: nobody has to be asked
+    host     ve-…  no IPv4 address      10.1.0.2 dev ve-…
+             fe80::1/64, where the network has IPv6
+
+As Calico does it (its documentation, "The Calico data path: IP routing and iptables"), but for proxy ARP: that
+answers only where the host has a default route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+from reconciler.drivers.plug import plug_address, render_plug
+from reconciler.errors import Origin, Problem
+from reconciler.resources.link import Link, Peer, link_key
+from reconciler.resources.neighbour import Neighbour, neighbour_key
+from reconciler.resources.resource import Resource
+from reconciler.resources.route import Route, route_key
+from reconciler.resources.sysctl import Sysctl, sysctl_key
+from reconciler.topology.derive import mac_of, short_name
+from reconciler.topology.options import Gateway, NetworkOptions
+from reconciler.topology.view import EndpointView, NetworkView, Subnet
+
+NEXT_HOP4, NEXT_HOP6 = IPv4Address("169.254.1.1"), IPv6Address("fe80::1")
+
+
+class RoutedOptions(NetworkOptions):
+    """Options of drivers whose endpoints are each on a link of its own."""
+
+    def gateway(self, version: int) -> Gateway:
+        return "hop"
+
+    def hop(self, version: int) -> IPv4Address | IPv6Address:
+        return NEXT_HOP4 if version == 4 else NEXT_HOP6
+
+    def length(self, cidr: Subnet) -> int:
+        return cidr.max_prefixlen
+
+
+def host_end(network: NetworkView, endpoint: EndpointView) -> str:
+    """The host's interface that leads to an endpoint."""
+    return short_name("ve-", "endpoint", network.name, endpoint.name)
+
+
+def check_routed(network: NetworkView) -> Iterable[Problem]:
+    """What no routed network can do."""
+    if network.allow_from or network.internal:
+        what = "internal" if network.internal else "allowFrom"
+        yield Problem(
+            network.at("spec", what),
+            f"network {network.name}: its endpoints have addresses that all routers know, {what} closes nothing there",
+            f"leave {what} out, and say by policies who may reach them (policyDefault: deny)",
+        )
+    for endpoint in network.local:
+        for number, address in enumerate(endpoint.link_local):
+            if address.ip == NEXT_HOP6:
+                yield Problem(
+                    endpoint.at("spec", "linkLocal", number),
+                    f"endpoint {endpoint.name}: {NEXT_HOP6} is the host's own link-local address there",
+                    "choose another one",
+                )
+        for route in endpoint.routes:
+            if route.via is not None:
+                yield Problem(
+                    route.origin,
+                    f"endpoint {endpoint.name}: route to {route.to} via {route.via}: the only neighbour on its link is "
+                    "the host",
+                    "leave via out",
+                )
+
+
+def render_routed(network: NetworkView, endpoint: EndpointView, origin: Origin) -> Iterable[Resource]:
+    """Its pair of interfaces, what is in its sandbox, and the host's routes to it."""
+    netns, dev, port = endpoint.sandbox.netns, endpoint.interface, host_end(network, endpoint)
+    outside = link_key("", port)
+    mac = mac_of("host-end", network.name, endpoint.name)
+    yield Link(
+        key=outside,
+        origin=origin,
+        type="veth",
+        up=True,
+        mtu=endpoint.mtu,
+        mac=mac,
+        addr_gen="none",
+        peer=Peer(netns=netns, name=dev),
+    )
+    yield Link(
+        key=link_key(netns, dev),
+        origin=origin,
+        type="veth",
+        up=True,
+        mtu=endpoint.mtu,
+        mac=endpoint.mac,
+        addr_gen="none",
+        maker=outside,
+    )
+    item, value = ("accept_ra", "0") if network.ipv6 else ("disable_ipv6", "1")
+    yield Sysctl(key=sysctl_key("", f"net/ipv6/conf/{port}/{item}"), origin=origin, value=value, dev=port)
+    if network.ipv6:
+        yield plug_address("", port, f"{NEXT_HOP6}/64", origin)
+    if network.ipv4 and endpoint.guard:  # what comes in from there has a source that leads back there (RFC 3704)
+        yield Sysctl(key=sysctl_key("", f"net/ipv4/conf/{port}/rp_filter"), origin=origin, value="1", dev=port)
+    for address in endpoint.addresses:
+        to = str(address.network)
+        yield Route(key=route_key("", to), origin=origin, to=to, dev=port)
+    for version in sorted({address.version for address in endpoint.addresses}):
+        hop = str(NEXT_HOP4 if version == 4 else NEXT_HOP6)
+        yield Neighbour(key=neighbour_key(netns, dev, hop), origin=origin, dev=dev, address=hop, mac=mac)
+        if (endpoint.gateway4 if version == 4 else endpoint.gateway6) is None:  # another endpoint has the default route
+            for subnet in network.subnets:
+                if subnet.cidr.version == version:
+                    yield _inside(netns, dev, str(subnet.cidr), hop, 0, origin)
+    plug = replace(endpoint, routes=(), gateway4=None, gateway6=None)
+    yield from render_plug(plug, origin, ipv6=network.ipv6)
+    for own, default in ((endpoint.gateway4, "0.0.0.0/0"), (endpoint.gateway6, "::/0")):
+        if own is not None:
+            yield _inside(netns, dev, default, str(own), 0, origin)
+    for route in endpoint.routes:
+        hop = str(NEXT_HOP4 if route.to.version == 4 else NEXT_HOP6)
+        yield _inside(netns, dev, str(route.to), hop, route.metric, replace(route.origin, driver=origin.driver))
+
+
+def _inside(netns: str, dev: str, to: str, hop: str, metric: int, origin: Origin) -> Route:
+    """A route through the host, which is a neighbour though no subnet says so. IPv6 link-local is on every link anyway."""
+    onlink = True if ":" not in hop else None
+    key = route_key(netns, to, metric)
+    return Route(key=key, origin=origin, to=to, metric=metric, dev=dev, via=hop, onlink=onlink)
