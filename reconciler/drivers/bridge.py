@@ -9,14 +9,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.driver import Publishing
-from reconciler.drivers.firewall import Firewall, Zone, published_chains
+from reconciler.drivers.firewall import Firewall, Zone, let_in, published_chains
 from reconciler.drivers.forwarding import render_forwarding
-from reconciler.drivers.plug import plug_address, render_plug
+from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.model import Model
 from reconciler.manifest.types import InterfaceName, IPAddress, Mac
-from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.link import BridgePort, Link, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.resource import Resource
 from reconciler.resources.sysctl import Sysctl, sysctl_key
@@ -153,7 +154,7 @@ class BridgeDriver:
         return bridge_name(network)
 
     def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
-        return short_name("ve-", "endpoint", network.name, endpoint.name)
+        return cable_name(network, endpoint)
 
     def publishing(self, network: NetworkView) -> Publishing:
         options: BridgeOptions = network.options
@@ -290,7 +291,7 @@ class BridgeDriver:
             interface=bridge_name(network),
             origin=origin,
             inter_container=options.inter_container,
-            allow_from=tuple(name for other in network.allow_from if (name := _interface_of(other)) is not None),
+            allow_from=let_in(network),
             trusted=tuple(options.trusted_interfaces),
             internal=network.internal,
             outside={v: "accept" if mode == "nat-unprotected" else "drop" for v, mode in modes.items()},
@@ -302,36 +303,20 @@ class BridgeDriver:
 
     def _endpoint(self, network: NetworkView, endpoint: EndpointView) -> Iterable[Resource]:
         options: BridgeOptions = network.options
-        origin = replace(endpoint.origin, driver=self.name)
-        netns, dev = endpoint.sandbox.netns, endpoint.interface
-        host_end = link_key("", self.host_port(network, endpoint))
-        yield Link(
-            key=host_end,
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
+        port = BridgePort(
+            isolated=not options.inter_container,
+            # Where bridged frames pass the IP hooks, what a sandbox sends to its own published port is translated
+            # in the bridge, and leaves by the port that it came in by.
+            hairpin=options.hairpin or bool(endpoint.publish),
+        )
+        yield from render_cable(
+            endpoint,
+            replace(endpoint.origin, driver=self.name),
+            name=self.host_port(network, endpoint),
             master=bridge_name(network),
-            addr_gen="none",
-            peer=Peer(netns=netns, name=dev),
-            port=BridgePort(
-                isolated=not options.inter_container,
-                # Where bridged frames pass the IP hooks, what a sandbox sends to its own published port is translated
-                # in the bridge, and leaves by the port that it came in by.
-                hairpin=options.hairpin or bool(endpoint.publish),
-            ),
+            port=port,
+            ipv6=network.ipv6,
         )
-        yield Link(
-            key=link_key(netns, dev),
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
-            mac=endpoint.mac,
-            addr_gen="none",
-            maker=host_end,
-        )
-        yield from render_plug(endpoint, origin, ipv6=network.ipv6)
 
 
 def _bridge_spec(options: BridgeOptions, *, filtered: bool) -> Bridge | None:
@@ -355,12 +340,6 @@ def _bridge_spec(options: BridgeOptions, *, filtered: bool) -> Bridge | None:
 
 def _centiseconds(seconds: int | None) -> int | None:
     return None if seconds is None else seconds * 100
-
-
-def _interface_of(network: NetworkView) -> str | None:
-    from reconciler.drivers.registry import drivers
-
-    return drivers()[network.driver].host_interface(network)
 
 
 DRIVER = BridgeDriver()

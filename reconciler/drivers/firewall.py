@@ -78,6 +78,14 @@ class Zone:
     published: tuple[str, ...] = ()  # chains of features/ports.py
 
 
+def let_in(network: NetworkView) -> tuple[str, ...]:
+    """The interfaces of the networks that this one allows from; those without one never pass the host."""
+    from reconciler.drivers.registry import drivers  # which finds this package's modules
+
+    interfaces = (drivers()[other.driver].host_interface(other) for other in network.allow_from)
+    return tuple(interface for interface in interfaces if interface is not None)
+
+
 class Firewall:
     """The parts of one owner's table."""
 

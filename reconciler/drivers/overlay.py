@@ -19,18 +19,19 @@ from pydantic import Field
 
 from reconciler.drivers import frr
 from reconciler.drivers.bridge import IPV6_LINK_LOCAL, MAX_PORTS, GatewayMode
+from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.driver import Publishing
 from reconciler.drivers.encryption import PORT as ENCRYPTED_PORT
 from reconciler.drivers.encryption import Encryption, policies, render_guard, render_pair
 from reconciler.drivers.encryption import room as encrypted_room
-from reconciler.drivers.firewall import Firewall, Zone, published_chains
+from reconciler.drivers.firewall import Firewall, Zone, let_in, published_chains
 from reconciler.drivers.forwarding import render_forwarding
-from reconciler.drivers.plug import plug_address, render_plug
+from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
 from reconciler.netlink.fdb import EVERY
 from reconciler.resources.fdb import Fdb, fdb_key
 from reconciler.resources.file import ConfigFile, file_key
-from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.link import BridgePort, Link, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.linkinfo.vxlan import Vxlan
 from reconciler.resources.neighbour import Neighbour, neighbour_key
@@ -180,7 +181,7 @@ class OverlayDriver:
         return bridge_name(network, 0)
 
     def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
-        return short_name("ve-", "endpoint", network.name, endpoint.name)
+        return cable_name(network, endpoint)
 
     def publishing(self, network: NetworkView) -> Publishing:
         """On the node on which an endpoint is: its answers leave by the gateway that is there."""
@@ -425,7 +426,7 @@ class OverlayDriver:
             interface=part.bridge,
             origin=origin,
             inter_container=True,
-            allow_from=siblings + tuple(name for other in network.allow_from if (name := _interface_of(other))),
+            allow_from=siblings + let_in(network),
             trusted=(),
             internal=network.internal,
             outside={v: "accept" if mode == "nat-unprotected" else "drop" for v, mode in modes.items()},
@@ -440,34 +441,19 @@ class OverlayDriver:
     def _endpoint(self, network: NetworkView, endpoint: EndpointView, part: Segment) -> Iterable[Resource]:
         """Nothing is learned at its port either: a MAC address that somebody else has cannot be taken over."""
         origin = replace(endpoint.origin, driver=self.name)
-        netns, dev = endpoint.sandbox.netns, endpoint.interface
-        host_end = link_key("", self.host_port(network, endpoint))
-        yield Link(
-            key=host_end,
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
+        name = self.host_port(network, endpoint)
+        yield from render_cable(
+            endpoint,
+            origin,
+            name=name,
             master=part.bridge,
-            addr_gen="none",
-            peer=Peer(netns=netns, name=dev),
             port=BridgePort(isolated=False, hairpin=bool(endpoint.publish), learning=False),
+            ipv6=any(subnet.cidr.version == 6 for subnet in part.subnets),
         )
-        yield Link(
-            key=link_key(netns, dev),
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
-            mac=endpoint.mac,
-            addr_gen="none",
-            maker=host_end,
-        )
-        key = fdb_key("", host_end.name, endpoint.mac)
-        yield Fdb(key=key, origin=origin, dev=host_end.name, mac=endpoint.mac, bridge=part.bridge)
+        key = fdb_key("", name, endpoint.mac)
+        yield Fdb(key=key, origin=origin, dev=name, mac=endpoint.mac, bridge=part.bridge)
         if network.options.control == "evpn":
             yield from self._neighbours(endpoint, part, origin)
-        yield from render_plug(endpoint, origin, ipv6=any(s.cidr.version == 6 for s in part.subnets))
         yield from self._siblings(network, endpoint, part, origin)
 
     @staticmethod
@@ -515,12 +501,6 @@ def _frr(network: NetworkView, owner: str, origin: Origin) -> Resource:
     speaker = frr.speaker_of(here)
     key = file_key(speaker.config_file)
     return ConfigFile(key=key, origin=origin, content=text, daemon="frr", sockets=speaker.sockets, loaded=True)
-
-
-def _interface_of(network: NetworkView) -> str | None:
-    from reconciler.drivers.registry import drivers
-
-    return drivers()[network.driver].host_interface(network)
 
 
 DRIVER = OverlayDriver()

@@ -8,16 +8,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.parent import MAX_VLAN, VlanProtocol
-from reconciler.drivers.plug import render_plug
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.types import InterfaceName
 from reconciler.resources.bridgevlan import BridgeVlan, bridge_vlan_key
-from reconciler.resources.link import BridgePort, Link, Peer, link_key
+from reconciler.resources.link import BridgePort, Link, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
 from reconciler.resources.resource import Resource
 from reconciler.resources.sysctl import Sysctl, sysctl_key
-from reconciler.topology.derive import mac_of, short_name
+from reconciler.topology.derive import mac_of
 from reconciler.topology.options import EndpointOptions, Gateway, NetworkOptions
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
 
@@ -138,33 +138,18 @@ class VlanDriver:
     def _endpoint(self, network: NetworkView, endpoint: EndpointView) -> Iterable[Resource]:
         options: VlanOptions = network.options
         origin = replace(endpoint.origin, driver=self.name)
-        netns, dev = endpoint.sandbox.netns, endpoint.interface
-        port = short_name("ve-", "endpoint", network.name, endpoint.name)
-        yield Link(
-            key=link_key("", port),
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
+        port = cable_name(network, endpoint)
+        yield from render_cable(
+            endpoint,
+            origin,
+            name=port,
             master=options.bridge,
-            addr_gen="none",
-            peer=Peer(netns=netns, name=dev),
             port=BridgePort(isolated=options.isolated),
-        )
-        yield Link(
-            key=link_key(netns, dev),
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
-            mac=endpoint.mac,
-            addr_gen="none",
-            maker=link_key("", port),
+            ipv6=network.ipv6,
         )
         yield _vlan(port, options.id, origin, own=True)
         for vid in sorted(set(endpoint.options.trunk)):
             yield _vlan(port, vid, origin, own=False)
-        yield from render_plug(endpoint, origin, ipv6=network.ipv6)
 
 
 def _vlan(port: str, vid: int, origin: Origin, *, own: bool) -> BridgeVlan:

@@ -8,17 +8,19 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from reconciler.drivers.plug import plug_address, render_plug
+from reconciler.drivers.cable import cable_name, render_cable
+from reconciler.drivers.forwarding import render_forwarding
+from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.types import InterfaceName
-from reconciler.resources.link import Link, Peer, link_key
+from reconciler.resources.link import Link, link_key
 from reconciler.resources.linkinfo.vrf import Vrf
 from reconciler.resources.resource import Resource
 from reconciler.resources.route import Route, route_key
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.derive import digest, mac_of, short_name
 from reconciler.topology.options import EndpointOptions, NetworkOptions
-from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
+from reconciler.topology.view import NetworkView, NodeFacts, Topology
 
 _FIRST_TABLE, _TABLES = 1 << 20, 1 << 30  # far above those that people number by hand
 _LAST = 4278198272  # the metric that Documentation/networking/vrf.rst gives to the route of last resort
@@ -115,35 +117,15 @@ class VrfDriver:
             at = replace(subnet.origin, driver=self.name)
             yield plug_address("", bridge, f"{subnet.gateway}/{subnet.cidr.prefixlen}", at)
         if not network.internal:
-            yield from _forwarding(network, node, origin)
+            yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
         for endpoint in network.local:
-            yield from self._endpoint(network, endpoint, bridge)
-
-    def _endpoint(self, network: NetworkView, endpoint: EndpointView, bridge: str) -> Iterable[Resource]:
-        origin = replace(endpoint.origin, driver=self.name)
-        netns, dev = endpoint.sandbox.netns, endpoint.interface
-        port = link_key("", short_name("ve-", "endpoint", network.name, endpoint.name))
-        yield Link(
-            key=port,
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
-            master=bridge,
-            addr_gen="none",
-            peer=Peer(netns=netns, name=dev),
-        )
-        yield Link(
-            key=link_key(netns, dev),
-            origin=origin,
-            type="veth",
-            up=True,
-            mtu=endpoint.mtu,
-            mac=endpoint.mac,
-            addr_gen="none",
-            maker=port,
-        )
-        yield from render_plug(endpoint, origin, ipv6=network.ipv6)
+            yield from render_cable(
+                endpoint,
+                replace(endpoint.origin, driver=self.name),
+                name=cable_name(network, endpoint),
+                master=bridge,
+                ipv6=network.ipv6,
+            )
 
 
 def _domain(options: VrfOptions, origin: Origin) -> Iterable[Resource]:
@@ -160,17 +142,6 @@ def _domain(options: VrfOptions, origin: Origin) -> Iterable[Resource]:
     for to in ("0.0.0.0/0", "::/0"):
         key = route_key("", to, _LAST, options.number)
         yield Route(key=key, origin=origin, to=to, metric=_LAST, table=options.number, type="unreachable")
-
-
-def _forwarding(network: NetworkView, node: NodeFacts, origin: Origin) -> Iterable[Resource]:
-    if network.ipv4:
-        yield Sysctl(key=sysctl_key("", "net/ipv4/ip_forward"), origin=origin, value="1")
-    if network.ipv6:
-        first = tuple(sysctl_key("", f"net/ipv6/conf/{name}/accept_ra") for name in node.ra_links)
-        for key in first:
-            yield Sysctl(key=key, origin=origin, value="2", dev=None)
-        key = sysctl_key("", "net/ipv6/conf/all/forwarding")
-        yield Sysctl(key=key, origin=origin, value="1", first=first or None)
 
 
 DRIVER = VrfDriver()
