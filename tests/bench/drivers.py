@@ -170,7 +170,7 @@ def table(results: Sequence[tuple[str, int, dict[str, float] | str]], machine: s
         "namespace; cnm sets sysctls, guards and isolation as well, and looks afterwards whether all of it holds (verify).",
         "Deletion: by link group with ip, in each namespace where the interfaces stand there.",
         "",
-        "| driver | endpoints | `ip -batch` s | cnm execute s | ratio | with verify s | ratio | delete by group s | cnm destroy s | ratio |",
+        "| driver | endpoints | `ip -batch` s | execute s | ratio | with verify s | ratio | delete by group s | destroy s | ratio |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for driver, size, found in results:
