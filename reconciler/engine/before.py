@@ -16,11 +16,13 @@ from reconciler.resources.resource import Key, Observed, Resource
 @dataclass(frozen=True, slots=True)
 class Before:
     """``touched`` are all keys that a run changes, makes, removes or takes along; ``items`` are those of them that
-    were there, as they were. ``final`` are the keys whose deletion the run does last of all."""
+    were there, as they were. ``remembered`` is what the inventory held of settings among them: key -> entry.
+    ``final`` are the keys whose deletion the run does last of all."""
 
     owner: str
     touched: frozenset[Key]
     items: Mapping[Key, Observed]
+    remembered: Mapping[str, Mapping[str, Any]]
     final: tuple[Key, ...] = field(default=())
 
     def ours(self) -> list[Resource]:
@@ -39,8 +41,8 @@ class Before:
         return [resource for resource in found if resource is not None]
 
 
-def before(plan: Plan, observation: Observation) -> Before:
-    """Cut out of a whole observation what ``plan`` may touch."""
+def before(plan: Plan, observation: Observation, settings: Mapping[str, Mapping[str, Any]]) -> Before:
+    """Cut out of a whole observation, and of what the inventory holds of ``settings``, what ``plan`` may touch."""
     touched: set[Key] = set()
     bridges: set[Key] = set()
     for op in plan.ops():
@@ -57,7 +59,9 @@ def before(plan: Plan, observation: Observation) -> Before:
             if Key("link", key.netns, link.master) in bridges and seen.owner != plan.owner:
                 items[key] = Observed(Link(key=key, type=link.type, master=link.master), seen.owner)
     final = tuple(op.key for op in plan.ops() if op.action is Action.DELETE and type(op.resource).final)
-    return Before(plan.owner, frozenset(touched | items.keys()), items, final)
+    touched |= items.keys()
+    remembered = {name: dict(settings[name]) for name in map(str, touched) if name in settings}
+    return Before(plan.owner, frozenset(touched), items, remembered, final)
 
 
 def _as_set(seen: Observed) -> Observed:
@@ -70,6 +74,7 @@ def to_record(before: Before) -> dict[str, Any]:
         "owner": before.owner,
         "touched": [str(key) for key in before.touched],
         "items": [_item_to_data(seen) for seen in before.items.values()],
+        "remembered": before.remembered,
         "final": [str(key) for key in before.final],
     }
 
@@ -93,7 +98,8 @@ def from_record(data: Mapping[str, Any]) -> Before:
             owner=str(data["owner"]),
             touched=frozenset(map(key_from_data, data["touched"])),
             items=items,
+            remembered={str(name): dict(entry) for name, entry in data["remembered"].items()},
             final=tuple(map(key_from_data, data["final"])),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError(f"the journal of an interrupted run makes no sense: {error}") from None

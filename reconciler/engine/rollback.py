@@ -7,6 +7,7 @@ nor whether the process that goes back is the one that went.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from time import perf_counter
 
 from reconciler.engine.before import Before
@@ -53,8 +54,21 @@ def roll_back(host: Host, before: Before, making: frozenset[Key] = frozenset()) 
             left = (f"the host could not be looked at: {error or type(error).__name__}",)
             continue
         if not left:
+            _remember(host, before)
             break
     return Rollback(tuple(done), tuple(failed) if left else (), left, perf_counter() - clock)
+
+
+def _remember(host: Host, before: Before) -> None:
+    """The way there and the way back may have noted more of a setting than was ours to put back before the run."""
+    inventory = host.inventory
+    for name in map(str, before.touched):
+        if name in before.remembered:
+            inventory.settings[name] = dict(before.remembered[name])
+        else:
+            inventory.settings.pop(name, None)
+    with suppress(OSError):  # the inventory tells of it: ``trouble``
+        inventory.save()
 
 
 def _look(host: Host, before: Before) -> Observation:

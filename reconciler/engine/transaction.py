@@ -52,7 +52,7 @@ class Transaction:
         self._host = host
         self._look = look
         self._planned = planned
-        self._before = before(planned.plan, planned.observation)
+        self._before = before(planned.plan, planned.observation, host.inventory.settings)
         self.seconds: dict[str, float] = {}
         clock = perf_counter()
         about = {"purpose": purpose, "node": planned.plan.node, "pid": os.getpid(), "since": _now()}

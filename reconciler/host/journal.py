@@ -17,7 +17,7 @@ from typing import Any, Self
 from reconciler.errors import StateError
 from reconciler.host.step import Step, unhindered
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _LARGEST = 1 << 30
 Record = Mapping[str, Any]
 

@@ -93,7 +93,7 @@ class Stand:
             inventory = host.inventory
             found["names"] = sorted(path.name for path in Path("/run/netns").glob("*"))
             found["remembered"] = (sorted(inventory.netns), sorted(inventory.made), dict(inventory.sources))
-            found["settings"] = sorted(inventory.settings)
+            found["settings"] = dict(inventory.settings)
             found["journal"] = sorted(path.name for path in Path("/run/cnm").glob("journal-*"))
             return found
 
