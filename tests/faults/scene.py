@@ -87,6 +87,8 @@ class Stand:
                     data = seen.resource.data()
                     if data.get("type") == "veth" and not seen.owner:
                         del data["mac"]  # of an end that nobody declares: the kernel draws it
+                    if data.get("type") in ("macvtap", "ipvtap"):
+                        del data["info"]["device"]  # its node in /dev comes a while after it
                     if seen.resource.setting and "sysctls" in data:
                         del data["sysctls"]  # which of them are read depends on who looks; ``rest`` compares the values
                     found[str(key)] = (data, seen.owner)
