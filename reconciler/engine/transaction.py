@@ -189,10 +189,10 @@ def differences(
 def tidy(host: Host, observation: Observation, without: frozenset[str] = frozenset()) -> None:
     """Forget what the inventory remembers of things that are gone; ``without`` was not looked at. Raises OSError."""
     inventory = host.inventory
-    there = {str(key) for key in observation.items}
 
     def gone(text: str) -> bool:
-        return text not in there and Key.parse(text).netns not in without
+        key = Key.parse(text)
+        return key not in observation.items and key.netns not in without
 
     inventory.made -= {text for text in inventory.made if gone(text)}
     for text in [text for text in inventory.settings if gone(text)]:
@@ -200,7 +200,9 @@ def tidy(host: Host, observation: Observation, without: frozenset[str] = frozens
     used = {Key.parse(text).netns for text in (*inventory.made, *inventory.settings)}
     for name in [name for name in inventory.sources if name not in used]:
         del inventory.sources[name]
-    for name in [name for name in inventory.netns if name not in without and str(Key("netns", "", name)) not in there]:
+    for name in [name for name in inventory.netns if name not in without]:
+        if Key("netns", "", name) in observation.items:
+            continue
         host.sweep(name)
         del inventory.netns[name]
     inventory.save()

@@ -40,6 +40,7 @@ class Host:
         self.owner = owner
         self.state_dir = state_dir or STATE_FOLDER
         self.step = step
+        _raise_file_limit()
         self._home = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         self._procfs = Procfs()
         self.root = Namespace("", self._home, self._home, self._procfs, step=step)
@@ -53,7 +54,6 @@ class Host:
         self.inventory = Inventory.load(self.state_dir, owner, self.identity, step)
         self.next_group = 0
         self.making: frozenset[Key] = frozenset()  # what an interrupted run was about to make: it may lack its mark
-        _raise_file_limit()
 
     def reload(self) -> None:
         """Read the inventory again: another cnm of this owner may have written it. Raises ObservationError."""
@@ -162,6 +162,7 @@ class Host:
             if pidfd >= 0:
                 os.close(pidfd)
             raise ObservationError(f"sandbox {name}: {path}: {error.strerror}") from None
+        self._procfs.make_room(fd)
         if not _is_namespace(fd):
             os.close(fd)
             if source == "named":
@@ -182,6 +183,7 @@ class Host:
             libc.unshare()
             try:
                 fd = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+                self._procfs.make_room(fd)
                 namespace = Namespace(name, fd, self._home, self._procfs, step=self.step)
                 try:
                     namespace.settle(sysctls)
@@ -254,7 +256,8 @@ def _first_namespace() -> int:
 
 
 def _raise_file_limit() -> None:
-    """A sandbox costs a descriptor, for its socket: 10,000 of them are more than many hosts allow."""
+    """A sandbox costs a descriptor for its socket, and some for its sysctls where there is room: 10,000 of them are more
+    than many hosts allow."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(hard, int(read_small("/proc/sys/fs/nr_open") or hard))  # root may go so far (CAP_SYS_RESOURCE)
     for limit in (most, hard):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from reconciler.errors import ObservationError
 from reconciler.host import libc
@@ -20,14 +20,42 @@ from reconciler.netlink.xfrm import NETLINK_XFRM
 PROC_SYS = "/proc/sys/"
 
 
+class Indices(dict[str, int]):
+    """Interface names to indices; :attr:`names` is the way back. Changed by ``[]=``, ``setdefault`` and ``pop`` only."""
+
+    __slots__ = ("names",)
+
+    def __init__(self, links: Iterable[RawLink] = ()) -> None:
+        super().__init__((link.name, link.ifindex) for link in links)
+        self.names: dict[int, str] = {index: name for name, index in self.items()}
+
+    def __setitem__(self, name: str, index: int) -> None:
+        super().__setitem__(name, index)
+        self.names[index] = name
+
+    def setdefault(self, name: str, index: int = 0) -> int:
+        if name not in self:
+            self[name] = index
+        return self[name]
+
+    def pop(self, name: str, default: int | None = None) -> int | None:  # type: ignore[override]  # absent is no error
+        index = super().pop(name, None)
+        if index is None:
+            return default
+        if self.names.get(index) == name:
+            del self.names[index]
+        return index
+
+
 class Namespace:
     """A handle that survives renames and unmounts of the name it was opened by.
 
     It costs one descriptor: that of its socket, which keeps the namespace alive and leads back into it. What it was
     opened by is closed when the socket is there.
 
-    ``links`` are its interfaces as of the last :meth:`look`; ``index`` maps their names to indices, and whoever
-    makes or removes one keeps it up to date. ``owners`` maps indices to the owner whose mark was believed.
+    ``by_index`` and ``links`` are its interfaces as of the last :meth:`look`, or as events told since; ``index`` maps
+    their names to indices, and whoever makes or removes one keeps it up to date. ``owners`` maps indices to the owner
+    whose mark was believed.
     ``pidfd`` is set when the namespace was found through a process: that process must still be the one it was,
     and still be in here, whenever we write (:meth:`check`).
     """
@@ -40,9 +68,9 @@ class Namespace:
         "_rtnl",
         "_step",
         "_xfrm",
+        "by_index",
         "index",
         "inode",
-        "links",
         "name",
         "owners",
         "pid",
@@ -65,8 +93,8 @@ class Namespace:
         self.inode = os.fstat(fd).st_ino
         self.pid = pid
         self.pidfd = pidfd
-        self.index: dict[str, int] = {}
-        self.links: list[RawLink] = []
+        self.index = Indices()
+        self.by_index: dict[int, RawLink] = {}
         self.owners: dict[int, str] = {}
         self._home = home
         self._procfs = procfs
@@ -83,6 +111,7 @@ class Namespace:
         if self._xfrm is not None:
             self._xfrm.close()
         self._drop()
+        self._procfs.drop(self.inode)
         if self.pidfd >= 0:
             os.close(self.pidfd)
 
@@ -142,15 +171,20 @@ class Namespace:
         finally:
             libc.setns(self._home)
 
+    @property
+    def links(self) -> Collection[RawLink]:
+        return self.by_index.values()
+
     def look(self) -> None:
         """Read the interfaces afresh. Raises ObservationError."""
-        self.links = self.rtnl.dump(RTM_GETLINK, dump_links(), decode_link)
-        self.index = {link.name: link.ifindex for link in self.links}
+        links: list[RawLink] = self.rtnl.dump(RTM_GETLINK, dump_links(), decode_link)
+        self.by_index = {link.ifindex: link for link in links}
+        self.index = Indices(links)
         self.owners = {}
 
-    def names(self) -> dict[int, str]:
-        """Index to name."""
-        return {index: name for name, index in self.index.items()}
+    def names(self) -> Mapping[int, str]:
+        """Index to name, as ``index`` stands."""
+        return self.index.names
 
     def check(self) -> None:
         """Raise ObservationError when the process that led here is gone or has moved to another namespace."""
@@ -165,10 +199,40 @@ class Namespace:
         if inode != self.inode:
             raise ObservationError(f"sandbox {self.name}: process {self.pid} is gone or has changed its namespace")
 
-    def read_sysctls(self, paths: Sequence[str]) -> list[str | None]:
-        """Values of sysctls (paths below /proc/sys); None for those that do not exist. One visit for all."""
+    def read_sysctls(self, paths: Sequence[str], *, keep: bool = False) -> list[str | None]:
+        """Values of sysctls (paths below /proc/sys); None for those that do not exist. One visit for all.
+
+        ``keep``: leave them open for the next time. Opening is most of what a sysctl costs, and what is open is read
+        and written from outside: it knows its namespace.
+        """
+        if keep:
+            kept = self._kept(paths)
+            if all(path in kept for path in paths):
+                try:
+                    return [_value(kept[path]) for path in paths]
+                except OSError:  # gone meanwhile, and perhaps there anew
+                    self._procfs.drop(self.inode)
         with self.entered():
             return [self._read(path) for path in paths]
+
+    def _kept(self, paths: Iterable[str]) -> Mapping[str, int]:
+        """Descriptors for reading and writing, as far as there may be some."""
+        kept = self._procfs.kept.get(self.inode, {})
+        missing = [path for path in paths if path not in kept]
+        if missing and self._fd != self._home:
+            fresh: dict[str, int] = {}
+            with self.entered(), suppress(OSError):
+                for path in missing:
+                    fresh[path] = fd = self._open(path, os.O_RDWR)
+                    if not self._procfs.may_keep(fd):
+                        break
+            if len(fresh) < len(missing) or not self._procfs.may_keep(max(fresh.values())):
+                for fd in fresh.values():
+                    os.close(fd)
+            else:
+                kept = self._procfs.kept.setdefault(self.inode, {})
+                kept.update(fresh)
+        return kept
 
     def _read(self, path: str) -> str | None:
         try:
@@ -193,27 +257,32 @@ class Namespace:
         for path, value in sysctls:
             self.write_sysctl_here(path, value)
 
-    def write_sysctls(self, values: Iterable[tuple[str, str]]) -> list[OSError | None]:
-        """Set sysctls that do not hold their value yet. One visit for all; what went wrong, one by one."""
+    def write_sysctls(self, values: Sequence[tuple[str, str]], *, keep: bool = False) -> list[OSError | None]:
+        """Set sysctls that do not hold their value yet. One visit for all; what went wrong, one by one. ``keep`` as in
+        :meth:`read_sysctls`."""
         results: list[OSError | None] = []
-        with self.entered():
+        kept = self._kept([path for path, _value in values]) if keep else {}
+        with ExitStack() as inside:
+            if any(path not in kept for path, _value in values):
+                inside.enter_context(self.entered())
             for path, value in values:
                 try:
-                    self._bring(path, value)
+                    self._bring(path, value, kept.get(path, -1))
                 except OSError as error:
                     results.append(error)
                 else:
                     results.append(None)
         return results
 
-    def _bring(self, path: str, value: str) -> None:
+    def _bring(self, path: str, value: str, kept: int) -> None:
         self._step("sysctl", path)
-        fd = self._open(path, os.O_RDWR)
+        fd = kept if kept >= 0 else self._open(path, os.O_RDWR)
         try:
             if _value(fd) != value:
                 _write(fd, value)
         finally:
-            os.close(fd)
+            if kept < 0:
+                os.close(fd)
 
     def write_sysctl_here(self, path: str, value: str) -> None:
         """Write one sysctl, for callers that are inside already. Raises OSError with the kernel's reason."""
@@ -235,7 +304,7 @@ class Namespace:
 
 
 def _write(fd: int, value: str) -> None:
-    os.write(fd, f"{value}\n".encode())  # the newline is what clears a list: nothing at all is no write
+    os.pwrite(fd, f"{value}\n".encode(), 0)  # the newline is what clears a list: nothing at all is no write
 
 
 def _value(fd: int) -> str | None:

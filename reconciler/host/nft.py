@@ -69,7 +69,7 @@ class Nft:
         if not self._program:
             return []
         done = subprocess.run(  # noqa: S603 - a fixed program, arguments are names of our own
-            [self._program, "-j", "list", *what], capture_output=True, text=True, check=False
+            [self._program, "-j", "list", *what], capture_output=True, text=True, check=False, close_fds=False
         )
         if done.returncode:
             raise ObservationError(f"nft list {' '.join(what)}: {done.stderr.strip() or done.returncode}")
@@ -89,7 +89,12 @@ class Nft:
             return error.strerror or str(error)
         script = json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *statements]})
         done = subprocess.run(  # noqa: S603 - a fixed program
-            [self._program, "-j", "-f", "-"], input=script, capture_output=True, text=True, check=False
+            [self._program, "-j", "-f", "-"],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+            close_fds=False,  # they close themselves; one by one, thousands of them take longer than nft does
         )
         if done.returncode:
             return _reason(done.stderr) or f"nft ended with {done.returncode}"

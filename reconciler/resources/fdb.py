@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EEXIST, ENODEV, ENOENT
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -111,7 +111,7 @@ class FdbActuator:
 
 
 def _observed(
-    key: Key, dev: str, entries: Sequence[wire.RawFdb], names: dict[int, str], owner: str, scope: Scope
+    key: Key, dev: str, entries: Sequence[wire.RawFdb], names: Mapping[int, str], owner: str, scope: Scope
 ) -> Observed | None:
     """One resource of what both tables say. Learned entries come and go with traffic: they are told of only in the
     place of a wanted one, and then as ours, because replacing them is the point."""

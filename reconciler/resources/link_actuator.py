@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
@@ -130,10 +130,12 @@ def _move(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
             yield Outcome(op.id, error.errno or EIO, error.strerror or str(error))
 
 
-def _narrowed(namespace: Namespace, only: Mapping[str, frozenset[int]]) -> list[wire.RawLink]:
+def _narrowed(namespace: Namespace, only: Mapping[str, frozenset[int]]) -> Collection[wire.RawLink]:
     """The interfaces that a scope is about."""
     indices = only.get(namespace.name)
-    return namespace.links if indices is None else [raw for raw in namespace.links if raw.ifindex in indices]
+    if indices is None:
+        return namespace.links
+    return [namespace.by_index[index] for index in indices if index in namespace.by_index]
 
 
 class _VethEnds:
@@ -160,7 +162,7 @@ class _VethEnds:
 
 
 def _link(
-    netns: str, raw: wire.RawLink, names: dict[int, str], outside: dict[int, str], ends: _VethEnds, details: bool
+    netns: str, raw: wire.RawLink, names: Mapping[int, str], outside: Mapping[int, str], ends: _VethEnds, details: bool
 ) -> Link:
     """``names`` are the interfaces of its namespace by index, ``outside`` those of the host as a sandbox's parents."""
     peer: Peer | None = None

@@ -80,7 +80,7 @@ class NetnsActuator:
                 continue
             namespace.look()
             paths = [path for path, _value in wanted.sysctls or ()] if isinstance(wanted, Netns) else []
-            values = namespace.read_sysctls(paths) if paths else []
+            values = namespace.read_sysctls(paths, keep=True) if paths else []
             lo = next((link for link in namespace.links if link.ifindex == LO), None)
             spec = Netns(
                 key=netns_key(name),

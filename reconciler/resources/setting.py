@@ -5,9 +5,9 @@ What stood before is in the inventory, on disk, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from errno import EIO, ENOENT, ESRCH
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from reconciler.errors import ObservationError
 from reconciler.resources.actuator import OpView, Outcome
@@ -29,7 +29,9 @@ GLOBAL_FORWARDING = {
 
 
 class Setting(Protocol):
-    """How one kind of setting is remembered and written."""
+    """How one kind of setting is remembered and written. ``keep``: what is written is looked at again soon, all of it."""
+
+    keep: ClassVar[bool]
 
     def remember(self, namespace: Namespace, op: OpView, entry: Entry | None) -> Entry:
         """The entry that must be on disk before ``op`` (no deletion) is done. Raises OSError."""
@@ -80,14 +82,14 @@ def apply_settings(host: Host, ops: Sequence[OpView], setting: Setting) -> Itera
 
 
 def _write(
-    namespace: Namespace, ops: Sequence[OpView], setting: Setting, entries: dict[str, Entry]
+    namespace: Namespace, ops: Sequence[OpView], setting: Setting, entries: MutableMapping[str, Entry]
 ) -> Iterable[Outcome]:
     """Set and put back all in one visit; the ops that met an error."""
     writes = [
         (op, path, value) for op in ops for path, value in setting.writes(op, entries.get(str(op.key), {"value": ""}))
     ]
     failed: dict[str, Outcome] = {}
-    results = namespace.write_sysctls([(path, value) for _op, path, value in writes])
+    results = namespace.write_sysctls([(path, value) for _op, path, value in writes], keep=setting.keep)
     for (op, path, _value), error in zip(writes, results, strict=True):
         # What is gone meanwhile needs no putting back.
         if error is not None and not (op.action == "delete" and isinstance(error, FileNotFoundError)):

@@ -52,6 +52,8 @@ class StackActuator:
     """Sets them and puts them back. The inventory holds, under ``value``, what stood before as (path, value), and
     under ``along`` what changed with it."""
 
+    keep: ClassVar[bool] = True
+
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """The values that somebody wants, then those that the inventory remembers besides: these are to be put back."""
         for key in sorted(scope.settings):
@@ -62,7 +64,7 @@ class StackActuator:
             before = _before(entry)
             ours = [path for path, _value in wanted.sysctls] if isinstance(wanted, Stack) else []
             paths = list(dict.fromkeys([*ours, *before]))
-            values = zip(paths, host.netns(key.netns).read_sysctls(paths), strict=True)
+            values = zip(paths, host.netns(key.netns).read_sysctls(paths, keep=True), strict=True)
             spec = Stack(key=key, sysctls=tuple((path, value) for path, value in values if value is not None))
             was = Stack(key=key, sysctls=tuple(before.items())) if entry is not None else None
             yield Observed(spec, scope.owner if entry is not None else "", was)

@@ -57,6 +57,8 @@ class Sysctl(Resource):
 class SysctlActuator:
     """Sets values and puts them back; what stood before is handed to the inventory with the outcome."""
 
+    keep: ClassVar[bool] = False
+
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """Only the values that somebody wants or that the inventory remembers."""
         by_netns: dict[str, list[Key]] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.host import libc
+from reconciler.host import libc, procfs
 from reconciler.host.host import Host
 from reconciler.host.procfs import Procfs
 from tests.kernel.private import isolated
@@ -65,7 +65,7 @@ def test_a_procfs_serves_few_namespaces(monkeypatch: pytest.MonkeyPatch) -> None
         assert procfs.folder(inode) == procfs.folder(inode)
         assert os.fstat(made[-1]).st_dev != Path("/proc").stat().st_dev
     procfs.close()
-    assert 2 <= len(made) <= 8
+    assert 2 <= len(made) <= 16
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(made[-1])
 
@@ -95,3 +95,27 @@ def test_a_namespace_costs_one_descriptor() -> None:
         for space in spaces:
             with space.descriptor() as fd:
                 assert os.fstat(fd).st_ino == space.inode
+
+
+@isolated
+def test_what_is_kept_open_is_each_namespaces_own_and_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "_SPARE", 50)
+    with Host() as host:
+        procfs_ = host._procfs
+        before = _descriptors()
+        spaces = [host.create(f"n{number}") for number in range(6)]
+        for number, space in enumerate(spaces):
+            assert space.write_sysctls([(REDIRECTS, str(number % 2)), (FORWARD, "1")], keep=True) == [None, None]
+        assert [space.read_sysctls([REDIRECTS, FORWARD], keep=True) for space in spaces] == [["0", "1"], ["1", "1"]] * 3
+        assert _descriptors() - before >= len(spaces) * 3
+        assert [space.read_sysctls([REDIRECTS]) for space in spaces] == [["0"], ["1"]] * 3
+        monkeypatch.setattr(procfs_, "_most", 60)  # nothing is left
+        procfs_.make_room(max(int(path.name) for path in Path("/proc/self/fd").iterdir()))
+        assert _descriptors() - before <= len(spaces) + 1
+        assert [space.read_sysctls([REDIRECTS, "net/no/such"], keep=True) for space in spaces] == [
+            ["0", None],
+            ["1", None],
+        ] * 3
+        assert [space.write_sysctls([(REDIRECTS, "1")], keep=True) for space in spaces] == [[None]] * 6
+        assert _descriptors() - before <= len(spaces) + 1
+    assert _descriptors() <= before
