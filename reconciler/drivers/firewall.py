@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from reconciler.drivers.driver import Publishing
 from reconciler.drivers.nftexpr import (
@@ -86,6 +87,26 @@ def let_in(network: NetworkView) -> tuple[str, ...]:
     return tuple(interface for interface in interfaces if interface is not None)
 
 
+@cache
+def _forward() -> tuple[Rule, ...]:
+    return (
+        rule("what was let through before", ESTABLISHED, ACCEPT),
+        rule("let through by the admin", LET_THROUGH, ACCEPT),
+        rule("into a network", verdict_map("oifname", "to")),
+        rule("out of a network", verdict_map("iifname", "from")),
+    )
+
+
+@cache
+def _postrouting() -> tuple[Rule, ...]:
+    rules: list[Rule] = []
+    leaving = meta("oifname", "@bridges", "!=")
+    for version in (4, 6):
+        rules.append(rule("fixed source address", leaving, snat_map(version, f"snat{version}")))
+        rules.append(rule("the host's own address", source_in(version, f"masquerade{version}"), leaving, MASQUERADE))
+    return tuple(rules)
+
+
 class Firewall:
     """The parts of one owner's table."""
 
@@ -113,28 +134,13 @@ class Firewall:
         yield self._set("to", "ifname", "verdict")
         yield self._set("from", "ifname", "verdict")
         yield self._set("bridges", "ifname")
-        nat = []
         for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
             yield self._set(f"masquerade{version}", kind, interval=True)
             yield self._set(f"snat{version}", kind, kind, interval=True)
-            leaving = meta("oifname", "@bridges", "!=")
-            nat.append(rule("fixed source address", leaving, snat_map(version, f"snat{version}")))
-            nat.append(rule("the host's own address", source_in(version, f"masquerade{version}"), leaving, MASQUERADE))
-        yield self._chain(
-            "forward",
-            "filter",
-            "forward",
-            FILTER,
-            (
-                rule("what was let through before", ESTABLISHED, ACCEPT),
-                rule("let through by the admin", LET_THROUGH, ACCEPT),
-                rule("into a network", verdict_map("oifname", "to")),
-                rule("out of a network", verdict_map("iifname", "from")),
-            ),
-        )
+        yield self._chain("forward", "filter", "forward", FILTER, _forward())
         # Before policies (-6, -5) and our own filter: the admin's rules see every packet first.
         yield self._chain(USER_CHAIN, "filter", "forward", USER_PRIORITY, None)
-        yield self._chain("postrouting", "nat", "postrouting", SRCNAT, tuple(nat))
+        yield self._chain("postrouting", "nat", "postrouting", SRCNAT, _postrouting())
 
     def _chain(
         self,

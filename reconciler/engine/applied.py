@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from reconciler.manifest.lockfile import LOCK_NAME
-from reconciler.manifest.source import find
+from reconciler.manifest.source import Texts, find
 
 
 class Applied:
@@ -20,6 +20,8 @@ class Applied:
     def __init__(self, folder: Path, owner: str, host: str, lock_file: Path | None = None) -> None:
         self._link = folder / f"applied-{owner}-{host}"
         self._lock_file = lock_file
+        self._texts = Texts()
+        self._digests: dict[str, tuple[bytes, str]] = {}  # of each file in the copy that this process wrote
 
     def sources(self) -> Sequence[str]:
         """The copy, as arguments for a load; empty while there is none."""
@@ -30,31 +32,34 @@ class Applied:
         return self._link / LOCK_NAME
 
     def remember(self, sources: Sequence[str]) -> str:
-        """Copy what the sources hold now; the fingerprint of the copy. The same content is not written again. Raises
-        OSError."""
-        found = find(list(sources))
+        """Copy what the sources hold now; the fingerprint of the copy. The same content is not written again, and what
+        the copy before has as well is linked, not written. Raises OSError."""
+        found = find(list(sources), texts=self._texts)
         lock = self._lock_file or (found.root / LOCK_NAME if found.root is not None else None)
         texts = {source.file.lstrip("/").replace("../", "up/"): source.raw for source in found.sources}
         if lock is not None:
             with suppress(FileNotFoundError):
                 texts[LOCK_NAME] = lock.read_bytes()
+        digests = {name: self._digest(name, raw) for name, raw in texts.items()}
         digest = sha256()
-        for name, raw in sorted(texts.items()):
-            digest.update(f"{name}\0{len(raw)}\0".encode() + raw)
+        for name, (_raw, own) in sorted(digests.items()):
+            digest.update(f"{name}\0{own}\n".encode())
         fingerprint = digest.hexdigest()[:16]
         folder = self._link.with_name(f"{self._link.name}.{fingerprint}")
         if self._link.is_symlink() and str(self._link.readlink()) == folder.name and folder.is_dir():
+            self._digests = digests
             return fingerprint
         folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
-        for name, raw in texts.items():
+        for name, (raw, own) in digests.items():
             path = draft / name
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
+            if self._digests.get(name, (b"", ""))[1] != own or not self._linked(name, path, len(raw)):
+                with path.open("wb") as file:
+                    file.write(raw)
+                    file.flush()
+                    os.fsync(file.fileno())
         draft.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
@@ -65,4 +70,17 @@ class Applied:
         for old in self._link.parent.glob(f"{self._link.name}.*"):
             if old.name != folder.name:
                 shutil.rmtree(old, ignore_errors=True)
+        self._digests = digests
         return fingerprint
+
+    def _digest(self, name: str, raw: bytes) -> tuple[bytes, str]:
+        known = self._digests.get(name)
+        return known if known is not None and known[0] == raw else (raw, sha256(raw).hexdigest())
+
+    def _linked(self, name: str, path: Path, size: int) -> bool:
+        """Take a file from the copy that we wrote before. False where it is not there as we wrote it."""
+        try:
+            os.link(self._link / name, path)
+            return path.stat().st_size == size
+        except OSError:
+            return False

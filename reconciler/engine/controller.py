@@ -36,7 +36,7 @@ from reconciler.host import history, journal
 from reconciler.host.host import STATE_FOLDER, Host
 from reconciler.host.lock import HostLock
 from reconciler.host.step import Step, unhindered
-from reconciler.manifest.load import Manifests, UnsoundError, load
+from reconciler.manifest.load import Manifests, Memory, UnsoundError, load
 from reconciler.manifest.lockfile import LOCK_NAME, Lock, read_lock, write_lock
 from reconciler.manifest.source import MAX_FILE, STDIN
 from reconciler.planner.diff import make_plan
@@ -113,14 +113,15 @@ class NetworkController:
         stdin: IO[bytes] | None = None,
         options: PlanOptions = NO_OPTIONS,
         facts: NodeFacts | None = None,
+        memory: Memory | None = None,
     ) -> Validated:
-        """Load, resolve and render, without a look at any host; ``facts`` are what was seen of one before. Raises
-        ManifestError, PlanError."""
+        """Load, resolve and render, without a look at any host; ``facts`` are what was seen of one before, ``memory``
+        is what was loaded before. Raises ManifestError, PlanError."""
         node, facts = self.node, facts or NodeFacts(name=self.node, owner=self.owner)
         if options.snapshot is not None:
             facts = read_snapshot(options.snapshot).facts
             node = self.node if self._named else facts.name
-        return self._validate(sources, stdin, options, replace(facts, owner=self.owner), node, {})
+        return self._validate(sources, stdin, options, replace(facts, owner=self.owner), node, {}, memory)
 
     def validate_nodes(
         self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
@@ -165,11 +166,12 @@ class NetworkController:
         facts: NodeFacts,
         node: str,
         seconds: dict[str, float],
+        memory: Memory | None = None,
     ) -> Validated:
         clock = perf_counter()
         if options.allow_empty:  # a folder that is gone is an empty one: Git keeps no other
             sources = [source for source in sources if source == STDIN or os.path.lexists(source)]
-        manifests = self._load(sources, stdin, facts, node)
+        manifests = self._load(sources, stdin, facts, node, memory)
         if not manifests.documents and not options.allow_empty:
             raise ManifestError(
                 [
@@ -201,10 +203,19 @@ class NetworkController:
         seconds["render"] = perf_counter() - clock
         return self._validated(resolved, desired, lock, lock_path, manifests)
 
-    def _load(self, sources: Sequence[str], stdin: IO[bytes] | None, facts: NodeFacts, node: str) -> Manifests:
+    def _load(
+        self, sources: Sequence[str], stdin: IO[bytes] | None, facts: NodeFacts, node: str, memory: Memory | None
+    ) -> Manifests:
         """Raises ManifestError with what is wrong in documents, and between those that are right by themselves."""
         try:
-            return load(sources, options=drivers.options(), node=node, environment=self.environment, stdin=stdin)
+            return load(
+                sources,
+                options=drivers.options(),
+                node=node,
+                environment=self.environment,
+                stdin=stdin,
+                memory=memory,
+            )
         except UnsoundError as error:
             problems = list(error.problems)
             try:

@@ -73,11 +73,10 @@ def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:
     """Raise UnsupportedError for what the networks of this plan need and the host lacks, before anything is
     touched. Looked for only when something is to be made."""
     making = {op.origin.document for op in plan.ops() if op.action is Action.CREATE}
+    networks = {document.split("/")[1] for document in making if document.startswith(("Network/", "Endpoint/"))}
     problems = []
     for network in topology.networks:
-        if making.isdisjoint(
-            {f"Network/{network.name}", *(f"Endpoint/{network.name}/{e.name}" for e in network.local)}
-        ):
+        if network.name not in networks:
             continue
         for capability in sorted(drivers()[network.driver].requires(network)):
             lacking = missing(host, capability)

@@ -53,11 +53,13 @@ def check_mass(planned: Planned, share: float) -> None:
             "to change it all the same: --allow-mass-delete"
         )
     gone = _gone(plan)
-    ours = {key for key, seen in observation.items.items() if seen.owner == plan.owner}
-    lost = len(gone & ours)
-    if planned.desired and lost > FEW and lost > share * len(ours):
+    lost = sum(1 for key in gone if key in observation.items and observation.items[key].owner == plan.owner)
+    if not planned.desired or lost <= FEW:
+        return
+    ours = sum(1 for seen in observation.items.values() if seen.owner == plan.owner)
+    if lost > share * ours:
         raise GuardError(
-            f"{lost} of our {len(ours)} objects here would be deleted, more than {share:.0%}. Are these all the manifests "
+            f"{lost} of our {ours} objects here would be deleted, more than {share:.0%}. Are these all the manifests "
             "that this host shall have? If so: --allow-mass-delete; to remove everything: cnm destroy"
         )
 

@@ -20,6 +20,7 @@ Where a network has no IPv6 no IPv6 source is anybody's, and so no such frame pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import ClassVar
 
 from reconciler.drivers.driver import host_port
@@ -80,7 +81,7 @@ class GuardFeature:
         if not ports and not closed:
             return
         table = _Table(table_name(facts.owner))
-        yield from table.frame()
+        yield from _frame(table_name(facts.owner))
         for port, network, endpoint in ports:
             yield from table.port(port, network, endpoint)
         for port, endpoint in closed:
@@ -111,12 +112,17 @@ def _closed(topology: Topology) -> Iterator[tuple[str, EndpointView]]:
                 yield port, endpoint
 
 
+@cache
+def _frame(table: str) -> tuple[Resource, ...]:
+    """What is there once, however many ports."""
+    return tuple(_Table(table).frame())
+
+
 class _Table:
     def __init__(self, table: str) -> None:
         self._table = table
 
     def frame(self) -> Iterable[Resource]:
-        """What is there once, however many ports."""
         yield NftTable(key=table_key(FAMILY, self._table), origin=_ORIGIN)
         yield self._set("ports", "ifname")
         yield self._set("closed", "ifname")

@@ -20,7 +20,7 @@ from reconciler.manifest.model import API_VERSION
 from reconciler.manifest.options import Options
 from reconciler.manifest.patch import Identity, applies, apply, targets, written_path
 from reconciler.manifest.reader import RawDocument, read_stream
-from reconciler.manifest.source import find
+from reconciler.manifest.source import Found, Source, Texts, find
 from reconciler.manifest.suggest import meant
 
 MAX_NODES = 2_000_000  # keys and values of all files together
@@ -54,6 +54,38 @@ class _Draft:
     positions: Mapping[Path, tuple[int, int]]
     keys: Mapping[Path, tuple[int, int]]
     patched: dict[Path, Origin]  # path -> the patch operation that put it there
+    document: Document | None = None  # what it became; of an endpoint, where its network's driver was this
+    driver: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What is in a text; ``whole``: all of it could be read."""
+
+    raw: bytes
+    raws: Sequence[RawDocument]
+    drafts: tuple[_Draft, ...]
+    whole: bool
+
+
+class Memory:
+    """What was loaded last, for those who load the same files again and again: a file that did not change is neither
+    parsed nor validated again."""
+
+    def __init__(self) -> None:
+        self.texts = Texts()
+        self.files: dict[str, _File] = {}
+        self.drafts: dict[Identity, _Draft] = {}  # of the last load, when all was well
+        self.root: FilePath | None = None
+        self.patches = True
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Documents that are not there any more, and those that are there now. One that changed is in both."""
+
+    gone: tuple[Document, ...] = ()
+    come: tuple[Document, ...] = ()
 
 
 def load(
@@ -63,37 +95,47 @@ def load(
     node: str = "",
     environment: str | None = None,
     stdin: IO[bytes] | None = None,
+    memory: Memory | None = None,
 ) -> Manifests:
-    """Read, patch and validate. ``options`` are the drivers' option models.
+    """Read, patch and validate. ``options`` are the drivers' option models; with ``memory`` only what changed since.
 
     Raises UnsoundError with all problems of all files.
     """
-    found = find(sources, stdin)
+    memory = memory or Memory()
+    found = find(sources, stdin, memory.texts)
     problems = list(found.problems)
     drafts: list[_Draft] = []
     read: list[tuple[str, RawDocument]] = []
     whole = not problems
     nodes = 0
+    files: dict[str, _File] = {}
     for source in found.sources:
-        stream = read_stream(source.raw, source.file)
-        problems += stream.problems
-        whole = whole and stream.whole
-        read += [(source.file, raw) for raw in stream.documents]
-        drafts += [draft for raw in stream.documents if (draft := _draft(raw, source.file, problems)) is not None]
-        nodes += sum(raw.nodes for raw in stream.documents)
+        file = _read(source, memory, problems)
+        files[source.file] = file
+        whole = whole and file.whole
+        read += [(source.file, raw) for raw in file.raws]
+        drafts += file.drafts
+        nodes += sum(raw.nodes for raw in file.raws)
         if nodes > MAX_NODES:
             message = f"with this file there are more than {MAX_NODES:,} keys and values in the manifests"
             raise ManifestError([*problems, Problem(Origin(source.file), message)])
-    _patch(drafts, node, environment, problems)
+    patches = any(draft.kind == "Patch" for draft in drafts)
+    if patches:
+        drafts = [replace(draft, patched={}) for draft in drafts]
+        _patch(drafts, node, environment, problems)
     _refuse_duplicates(drafts, problems)
     documents = []
     chosen: dict[str, str] = {}  # network -> driver, which decides what its endpoints' options may be
     for draft in sorted(drafts, key=lambda draft: draft.kind == "Endpoint"):
-        document = _validate(draft, options, chosen, problems)
+        document = _document(draft, options, chosen, problems)
         if document is not None:
             documents.append(document)
             if isinstance(document.model, Network):
                 chosen[document.name] = document.model.spec.driver
+    memory.files, memory.root = files, found.root
+    memory.patches, memory.drafts = patches, {draft.identity: draft for draft in drafts}
+    if problems:
+        memory.files, memory.drafts, memory.patches = {}, {}, True
     kept = [document for document in documents if not isinstance(document.model, Patch)]
     if problems:
         raise UnsoundError(problems, _sound(kept, read, problems) if whole else ())
@@ -139,6 +181,68 @@ def _words(data: Any) -> Iterable[str]:
     elif isinstance(data, (list, tuple)):
         for value in data:
             yield from _words(value)
+
+
+def changes(found: Found, options: Options, memory: Memory, most: int) -> Changes | None:
+    """What changed since the last load, document by document, where that is sandboxes and endpoints in at most
+    ``most`` bytes of files. None: all is to be loaded, because more changed, or something is wrong and ought to be
+    told beside all else that is."""
+    if found.problems or memory.patches or found.root != memory.root:
+        return None
+    texts = {source.file: source for source in found.sources}
+    names = [name for name, file in memory.files.items() if name not in texts or texts[name].raw != file.raw]
+    names += [name for name in texts if name not in memory.files]
+    if sum(len(texts[name].raw) for name in names if name in texts) > most:
+        return None
+    old = [draft for name in names if name in memory.files for draft in memory.files[name].drafts]
+    problems: list[Problem] = []
+    files = {name: _read(texts[name], memory, problems) for name in names if name in texts}
+    new = [draft for file in files.values() for draft in file.drafts]
+    if problems or any(draft.kind not in ("Sandbox", "Endpoint") for draft in (*old, *new)):
+        return None
+    gone = {draft.identity for draft in old}
+    if len({draft.identity for draft in new}) != len(new):
+        return None
+    if any(draft.identity in memory.drafts and draft.identity not in gone for draft in new):
+        return None
+    drivers = {
+        name: draft.document.model.spec.driver
+        for name in {draft.identity[2] for draft in new}
+        if (draft := memory.drafts.get(("Network", name, ""))) is not None
+        and draft.document is not None
+        and isinstance(draft.document.model, Network)
+    }
+    come = [_document(draft, options, drivers, problems) for draft in new]
+    if problems:
+        return None
+    for name in names:
+        memory.files.pop(name, None)
+    memory.files |= files
+    for draft in old:
+        del memory.drafts[draft.identity]
+    memory.drafts |= {draft.identity: draft for draft in new}
+    return Changes(
+        tuple(draft.document for draft in old if draft.document is not None),
+        tuple(document for document in come if document is not None),
+    )
+
+
+def _read(source: Source, memory: Memory, problems: list[Problem]) -> _File:
+    known = memory.files.get(source.file)
+    if known is not None and known.raw == source.raw:
+        return known
+    stream = read_stream(source.raw, source.file)
+    problems += stream.problems
+    drafts = tuple(draft for raw in stream.documents if (draft := _draft(raw, source.file, problems)) is not None)
+    return _File(source.raw, stream.documents, drafts, stream.whole)
+
+
+def _document(draft: _Draft, options: Options, drivers: Mapping[str, str], problems: list[Problem]) -> Document | None:
+    """What a draft is, validated once as long as its network has the same driver."""
+    driver = drivers.get(draft.identity[2], "") if draft.kind == "Endpoint" else ""
+    if draft.document is None or draft.driver != driver or draft.patched:
+        draft.document, draft.driver = _validate(draft, options, drivers, problems), driver
+    return draft.document
 
 
 def _draft(raw: RawDocument, file: str, problems: list[Problem]) -> _Draft | None:

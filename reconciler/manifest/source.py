@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +38,43 @@ class Found:
     root: Path | None
 
 
-def find(arguments: Sequence[str], stdin: IO[bytes] | None = None) -> Found:
+class Texts:
+    """What files hold, for those who look at the same ones again and again.
+
+    A file is not read again while the kernel tells the same of it (inode, size, times), if its last change was well
+    before it was read: two writes within a tick of the clock look the same.
+    """
+
+    _TICK = 2_000_000_000  # nanoseconds; file systems with the coarsest times (FAT) have two seconds
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, ...], bytes]] = {}
+
+    def read(self, path: Path) -> bytes:
+        """As :func:`read_regular`; the very same object while nothing changed."""
+        try:
+            about = os.lstat(path)
+        except OSError as error:
+            raise UnreadableError(f"cannot be read: {error.strerror}") from None
+        signs = (about.st_dev, about.st_ino, about.st_mode, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        known = self._known.get(path)
+        if known is not None and known[0] == signs:
+            return known[1]
+        raw = read_regular(path)
+        if known is not None and known[1] == raw:
+            raw = known[1]
+        came_to_rest = time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > self._TICK
+        self._known[path] = (signs if came_to_rest else (), raw)
+        return raw
+
+
+def find(arguments: Sequence[str], stdin: IO[bytes] | None = None, texts: Texts | None = None) -> Found:
     """Read everything that the arguments name. The root is the first folder, or the folder of the first file.
 
     Symbolic links inside the root are followed (git-sync makes them); one that leaves it is a problem, and so
-    is everything that is no regular file. What is reached in two ways is read once.
+    is everything that is no regular file. What is reached in two ways is read once; what ``texts`` knows, not at all.
     """
-    search = _Search(_root(arguments))
+    search = _Search(_root(arguments), texts)
     for argument in dict.fromkeys(arguments):
         if argument == STDIN:
             search.read_stdin(stdin)
@@ -65,8 +96,9 @@ def _is_folder(path: Path) -> bool:
 
 
 class _Search:
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Path | None, texts: Texts | None) -> None:
         self.root = root
+        self._texts = texts
         self.sources: list[Source] = []
         self.problems: list[Problem] = []
         self._total = 0
@@ -83,10 +115,10 @@ class _Search:
         elif _is_folder(path):
             bound = path.resolve()
             self._seen.add(bound)
-            for found in self._walk(path, bound, 0):
-                self._read(found, bound)
+            for name, found, real in self._walk(path, bound, bound, 0):
+                self._read(name, found, bound, real)
         else:
-            self._read(path, path.parent.resolve())
+            self._read(self._name(path), path, path.parent.resolve())
 
     def read_stdin(self, stdin: IO[bytes] | None) -> None:
         if stdin is None:
@@ -102,7 +134,9 @@ class _Search:
         else:
             self.sources.append(Source(STDIN_NAME, raw))
 
-    def _walk(self, folder: Path, bound: Path, depth: int) -> Iterator[Path]:
+    def _walk(self, folder: Path, real: Path, bound: Path, depth: int) -> Iterator[tuple[str, Path, Path | None]]:
+        """The name of each file, where it is, and that without symbolic links (None: it is one itself). ``real`` is
+        the folder without them."""
         if depth > MAX_DEPTH:
             self._wrong(self._name(folder), f"folders are nested more than {MAX_DEPTH} levels deep")
             return
@@ -111,22 +145,24 @@ class _Search:
         except OSError as error:
             self._wrong(self._name(folder), f"cannot be listed: {error.strerror}")
             return
+        shown = "" if folder == self.root else f"{self._name(folder)}/"
         for entry in entries:
             if entry.name.startswith("."):  # .git, and where git-sync and Kubernetes keep what their links point to
                 continue
-            path = folder / entry.name
-            if not _is_folder(path):
-                if path.suffix in SUFFIXES:
-                    yield path
+            link = entry.is_symlink()
+            if not (_is_folder(folder / entry.name) if link else entry.is_dir()):
+                if entry.name.endswith(SUFFIXES):
+                    yield shown + entry.name, folder / entry.name, None if link else real / entry.name
                 continue
+            path = folder / entry.name
             try:
-                real = real_path(path, bound)
+                inside = real_path(path, bound) if link else real / entry.name
             except UnreadableError as error:
                 self._wrong(self._name(path), str(error), error.hint)
                 continue
-            if real not in self._seen:  # else a link to a folder that was walked already, or to one above
-                self._seen.add(real)
-                yield from self._walk(path, bound, depth + 1)
+            if inside not in self._seen:  # else a link to a folder that was walked already, or to one above
+                self._seen.add(inside)
+                yield from self._walk(path, inside, bound, depth + 1)
 
     def _name(self, path: Path) -> str:
         if self.root is not None:
@@ -139,16 +175,15 @@ class _Search:
     def _wrong(self, file: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(Origin(file=file), message, hint))
 
-    def _read(self, path: Path, bound: Path) -> None:
+    def _read(self, name: str, path: Path, bound: Path, real: Path | None = None) -> None:
         if self._full:
             return
-        name = self._name(path)
         try:
-            real = real_path(path, bound)
+            real = real or real_path(path, bound)
             if real in self._seen:
                 return
             self._seen.add(real)
-            raw = read_regular(real)
+            raw = self._texts.read(real) if self._texts is not None else read_regular(real)
         except UnreadableError as error:
             self._wrong(name, str(error), error.hint)
             return

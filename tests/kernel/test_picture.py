@@ -80,11 +80,13 @@ def test_a_picture_kept_by_events_is_what_a_look_at_everything_gives(tmp_path: P
         planned = scene_.controller.plan([str(tmp_path)])
         monitor = Monitor(host.root)
         picture = Picture(host, monitor, "here")
-        picture.desired = {resource.key: resource for resource in planned.desired}
+        desired = {resource.key: resource for resource in planned.desired}
+        picture.want(desired, desired)
         picture.refresh(Dirty(everything=True))
         poller = select.epoll()
         life = Life(host, poller.register, poller.unregister)
-        life.follow(picture.desired)
+        life.want(desired, desired)
+        life.follow()
 
         def listen() -> None:
             dirty = Dirty()

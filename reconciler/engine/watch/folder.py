@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 
 from watchfiles import watch
 
 from reconciler.manifest.lockfile import LOCK_NAME
-from reconciler.manifest.source import SUFFIXES, find
+from reconciler.manifest.source import SUFFIXES, Texts, find
 
 _STEP = 50  # milliseconds without a change before changes are told
 _DEBOUNCE = 500  # milliseconds after which they are told in any case
@@ -29,12 +28,13 @@ class Folder:
     The threads only wake the loop; all is read by the caller.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[str], texts: Texts | None = None) -> None:
         self._sources = [source for source in sources if source != "-"]
+        self._memory = texts or Texts()
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stop = threading.Event()
         self._since = 0.0
-        self._texts: tuple[tuple[str, bytes], ...] | None = None
+        self._texts: dict[str, bytes] | None = None
         self._threads = [
             threading.Thread(target=self._follow, args=(deep,), daemon=True, name=f"cnm-files-{number}")
             for number, deep in enumerate((True, False))
@@ -56,20 +56,21 @@ class Folder:
         writes; ask again soon."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._fd)
-        found = find(self._sources)
-        texts = tuple((source.file, blake2b(source.raw).digest()) for source in found.sources)
+        found = find(self._sources, texts=self._memory)
+        texts = {source.file: source.raw for source in found.sources}
         lock = found.root / LOCK_NAME if found.root is not None else None
         if lock is not None:
             with suppress(OSError):
-                texts += ((LOCK_NAME, blake2b(lock.read_bytes()).digest()),)
-        texts += tuple((str(problem), b"") for problem in found.problems)
+                texts[LOCK_NAME] = lock.read_bytes()
+        texts |= {str(problem): b"" for problem in found.problems}
         if texts == self._texts:
             self._since = 0.0
             return False
         now = time.monotonic()
         self._since = self._since or now
-        root = found.root or Path()
-        if now - self._since < _PATIENCE and any(_written(root / source.file) for source in found.sources):
+        root, before = found.root or Path(), self._texts or {}
+        fresh = [source.file for source in found.sources if before.get(source.file) != source.raw]
+        if now - self._since < _PATIENCE and any(_written(root / file) for file in fresh):
             return None
         self._texts, self._since = texts, 0.0
         return True

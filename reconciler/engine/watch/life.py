@@ -38,7 +38,7 @@ class Life:
         self._awaited: set[str] = set()
         self._pidfds: dict[str, int] = {}
         self._sources: dict[str, str] = {}
-        self._desired: Mapping[Key, Resource] | None = None
+        self._led: set[str] = set()  # the sandboxes that a process leads to
         self._docker: socket.socket | None = None
         self._docker_next = 0.0
         self._open_folder()
@@ -55,21 +55,27 @@ class Life:
         self._forget(self._mounts)
         os.close(self._mounts)
 
-    def follow(self, desired: Mapping[Key, Resource]) -> None:
-        """Attach to what these resources name, after a look at the host."""
-        if desired is not self._desired:
-            self._desired = desired
-            self._sources = {
-                resource.key.name: resource.source for resource in desired.values() if isinstance(resource, Netns)
-            }
-        for name, source in self._sources.items():
-            if source.startswith(("pid:", "docker:")) and name not in self._pidfds:
-                namespace = self._host.netns(name) if name in self._host.open_namespaces() else None
-                if namespace is not None and namespace.pidfd >= 0:
-                    fd = os.dup(namespace.pidfd)
-                    self._pidfds[name] = fd
-                    self._watch(fd, select.EPOLLIN)
-        if any(source.startswith("docker:") for source in self._sources.values()):
+    def want(self, keys: Iterable[Key], desired: Mapping[Key, Resource]) -> None:
+        """Take over what is wanted of these."""
+        for key in keys:
+            if key.kind == "netns":
+                wanted = desired.get(key)
+                self._sources.pop(key.name, None)
+                self._led.discard(key.name)
+                if isinstance(wanted, Netns):
+                    self._sources[key.name] = wanted.source
+                    if wanted.source.startswith(("pid:", "docker:")):
+                        self._led.add(key.name)
+
+    def follow(self) -> None:
+        """Attach to the processes that lead to what is wanted, after a look at the host."""
+        for name in self._led - self._pidfds.keys():
+            namespace = self._host.netns(name) if name in self._host.open_namespaces() else None
+            if namespace is not None and namespace.pidfd >= 0:
+                fd = os.dup(namespace.pidfd)
+                self._pidfds[name] = fd
+                self._watch(fd, select.EPOLLIN)
+        if any(self._sources[name].startswith("docker:") for name in self._led):
             self._call()
 
     def changed(self, ready: Iterable[int]) -> set[str]:
@@ -95,8 +101,8 @@ class Life:
                 del self._pidfds[name]
         if self._docker is not None and self._docker.fileno() in signalled:
             found |= self._listen()
-        known = self._sources.keys() | self._host.inventory.netns.keys() | self._host.open_namespaces()
-        return {name for name in found if name in known and name}
+        known = (self._sources, self._host.inventory.netns, self._host.open_namespaces())
+        return {name for name in found if name and any(name in names for names in known)}
 
     def _settled(self, name: str) -> bool:
         """Whether nothing more is to come after a name was made."""

@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.doctor import require_capabilities, require_kernel
+from reconciler.engine.following import Following
 from reconciler.engine.garbage import seldom_collected
 from reconciler.engine.guard import check_mass
 from reconciler.engine.observe import observe, usual_settings
-from reconciler.engine.result import Planned, PlanOptions, Report, Validated
+from reconciler.engine.result import Planned, PlanOptions, Report
 from reconciler.engine.watch.culprit import Culprits
 from reconciler.engine.watch.folder import Folder
 from reconciler.engine.watch.life import Life
@@ -87,13 +89,13 @@ class Watch:
         self._monitor = Monitor(host.root)
         self._picture = Picture(host, self._monitor, controller.node)
         self._life = Life(host, self._register, self._unregister)
-        self._folder = Folder(self._sources)
+        self._following = Following(controller, PlanOptions(locked=True, allow_empty=settings.allow_empty))
+        self._folder = Folder(self._sources, self._following.memory.texts)
         self._pace = Pace(settings.limits)
         self._culprits = Culprits()
         self._dirty = Dirty(everything=True)
         self._open: set[Key] = set()  # what does not hold yet, for whatever reason
-        self._desired: dict[Key, Resource] = {}
-        self._validated: Validated | None = None
+        self._desired: Mapping[Key, Resource] = self._following.desired
         self._load_due = True
         self._fresh: set[Key] = set()  # wanted otherwise since the last plan
         self._stamp = b""
@@ -197,7 +199,7 @@ class Watch:
             self._dirty.everything = True
         try:
             changed = self._look()
-            if self._load_due or (self._dirty_facts and self._validated is not None):
+            if self._load_due or (self._dirty_facts and self._following.topology is not None):
                 self._load()
             changed |= self._look()  # what newly wanted things look like
             self._reconcile(changed)
@@ -240,7 +242,7 @@ class Watch:
             self._look_at = time.monotonic() + spread
             self._pace.tidy(time.monotonic())
         if dirty.everything or dirty.spaces:
-            self._life.follow(self._desired)
+            self._life.follow()
         self._dirty_facts = self._dirty_facts or self._picture.facts != facts
         return changed
 
@@ -248,7 +250,7 @@ class Watch:
 
     def _load(self) -> None:
         """Take over the files, or keep the last good state of them and say why."""
-        mode, first = self._settings.mode, self._validated is None
+        mode, first = self._settings.mode, self._following.topology is None
         if self._load_due and mode is not Mode.HEAL:
             settled = self._folder.settled()
             if settled is None:
@@ -262,37 +264,31 @@ class Watch:
         if mode is Mode.HEAL:
             sources = self._settings.applied() or self._sources
         try:
-            self._take(self._validate(sources))
+            self._take(sources)
         except (ManifestError, PlanError) as error:
             self._refuse(error)
             copy = self._settings.applied()
             if first and copy and list(copy) != list(sources):
                 self._tell("applied", message="the last applied manifests are kept up instead")
                 with suppress(ManifestError, PlanError):
-                    self._take(self._validate(copy))
+                    self._take(copy)
             return
         if self.situation.invalid:
             self._tell("valid", message="the manifests are valid again")
         self._told.clear()
         self.situation = replace(self.situation, invalid=(), trouble="")
 
-    def _validate(self, sources: Sequence[str]) -> Validated:
-        options = PlanOptions(locked=True, allow_empty=self._settings.allow_empty)
-        return self._controller.validate(sources, options=options, facts=self._picture.facts)
-
     def _refuse(self, error: ManifestError | PlanError) -> None:
         """Nothing is pruned, nothing is changed because of files that make no sense; what is kept up stays so."""
         self.situation = replace(self.situation, invalid=error.problems)
         self.metrics.invalid.inc()
-        kept = "the last good state is kept" if self._validated is not None else "nothing is changed"
+        kept = "the last good state is kept" if self._following.topology is not None else "nothing is changed"
         self._once("invalid", f"{error}", problems=[str(problem) for problem in error.problems], kept=kept)
 
-    def _take(self, validated: Validated) -> None:
-        desired = {resource.key: resource for resource in validated.desired}
-        before = self._desired
-        fresh = {key for key in desired.keys() | before.keys() if desired.get(key) != before.get(key)}
-        self._validated, self._desired = validated, desired
-        self._picture.desired = desired
+    def _take(self, sources: Sequence[str]) -> None:
+        fresh = self._following.take(sources, self._picture.facts)
+        self._picture.want(fresh, self._desired)
+        self._life.want(fresh, self._desired)
         self._fresh |= fresh
         self._pace.forgive(fresh)
         self._dirty_for(fresh)
@@ -313,7 +309,7 @@ class Watch:
     # -- what is done -----------------------------------------------------------------------------------------
 
     def _reconcile(self, changed: set[Key]) -> None:
-        if self._validated is None:
+        if self._following.topology is None:
             return
         now = time.monotonic()
         keys = changed | self._open | self._fresh | self._meanwhile
@@ -368,15 +364,16 @@ class Watch:
         controller = self._controller
         after = tuple(op.after for op in plan.ops() if op.after is not None)
         planned = Planned(plan, self._picture.observation(), after, stamp=self._stamp)
-        assert self._validated is not None
+        topology = self._following.topology
+        assert topology is not None
         if following and not self._settings.allow_mass_delete:
             try:
-                check_mass(replace(planned, desired=self._validated.desired), 0.5)
+                check_mass(replace(planned, desired=tuple(islice(self._desired.values(), 1))), 0.5)
             except GuardError as error:
                 self._trouble("refused", str(error), _LONGEST)
                 return
         if following:
-            require_capabilities(controller.host, self._validated.topology, plan)
+            require_capabilities(controller.host, topology, plan)
         self._drifted(plan)
         with controller.changing("watch"):
             if not controller.undisturbed(self._stamp):

@@ -51,21 +51,32 @@ class Picture:
         self.items: dict[Key, Observed] = {}
         self.facts = NodeFacts()
         self.index = SeenIndex(self.items)
-        self.desired: Mapping[Key, Resource] = {}
+        self.desired: dict[Key, Resource] = {}
         self.looks = 0
         self._parts: dict[tuple[str, str], set[Key]] = {}  # (sandbox, kind) -> keys
-        self._links: dict[int, RawLink] = {}  # the host's, by index
-        self._list: list[RawLink] = []
         self._batches: dict[str, tuple[str, ...]] = {}
         for name, kind in kinds().items():
             self._batches[kind.batch] = (*self._batches.get(kind.batch, ()), name)
         self._settings = tuple(name for name, kind in kinds().items() if kind.setting)
-        self._sorted: Mapping[Key, Resource] | None = None
         self._wanted: dict[str, dict[Key, Resource]] = {}  # by sandbox
+        self._wanted_settings: dict[str, set[Key]] = {}
 
     def batch_of(self, kind: str) -> str:
         """Which reader a kind of resource has."""
         return kinds()[kind].batch
+
+    def want(self, keys: Iterable[Key], desired: Mapping[Key, Resource]) -> None:
+        """Take over what is wanted of these."""
+        for key in keys:
+            space, resource = _space(key), desired.get(key)
+            if resource is None:
+                self.desired.pop(key, None)
+                self._wanted.get(space, {}).pop(key, None)
+                self._wanted_settings.get(space, set()).discard(key)
+                continue
+            self.desired[key] = self._wanted.setdefault(space, {})[key] = resource
+            if resource.setting:
+                self._wanted_settings.setdefault(space, set()).add(key)
 
     def observation(self) -> Observation:
         return Observation(self.items, self.facts)
@@ -92,7 +103,7 @@ class Picture:
 
     def _note_link(self, ifindex: int, gone: bool, payload: bytearray | None, dirty: Dirty) -> None:
         """An interface of the host itself, of which there may be 10,000: the event has all that a look would tell."""
-        links = self._own_links()
+        links = self._host.root.by_index
         before = links.get(ifindex)
         after = decode_link(payload, 0, len(payload)) if payload is not None and not gone else None
         for raw in (before, after):
@@ -110,7 +121,6 @@ class Picture:
             if other:  # the other end is not told that this one moved away
                 dirty.parts.add((other, "link"))
         root = self._host.root
-        self._list = root.links = list(links.values())
         if before is not None and (after is None or before.name != after.name):
             root.index.pop(before.name, None)
             dirty.names.add(before.name)
@@ -121,13 +131,6 @@ class Picture:
     @staticmethod
     def _hanging(dirty: Dirty) -> None:
         dirty.parts.update(("", name) for name in _BELONG["link"] if name not in ("link", "sysctl"))
-
-    def _own_links(self) -> dict[int, RawLink]:
-        root = self._host.root
-        if root.links is not self._list:  # somebody looked at all of them meanwhile
-            self._links = {raw.ifindex: raw for raw in root.links}
-            self._list = root.links
-        return self._links
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -187,13 +190,10 @@ class Picture:
 
     def _scope(self, names: set[str], only: Mapping[str, frozenset[int]] | None = None) -> Scope:
         """To read these namespaces, at a price that does not grow with all that is wanted elsewhere."""
-        if self._sorted is not self.desired:
-            self._sorted, self._wanted = self.desired, {}
-            for key, resource in self.desired.items():
-                self._wanted.setdefault(_space(key), {})[key] = resource
         wanted = [self._wanted.get(name, {}) for name in names]
-        settings = {key for part in wanted for key, resource in part.items() if resource.setting}
+        settings: set[Key] = set()
         for name in names:
+            settings |= self._wanted_settings.get(name, set())
             for kind in self._settings:
                 settings |= self._parts.get((name, kind), set())
         every = wanted[0] if len(wanted) == 1 else ChainMap(*wanted)
@@ -219,7 +219,7 @@ class Picture:
         if not dirty.links and not spaces:
             return set()
         host, whole = self._host, "" in spaces
-        own = self._own_links()
+        own = host.root.by_index
         near, far = self._both_ends(own, set(dirty.links), spaces)
         scope = self._scope(far | {""}, {} if whole else {"": frozenset(near)})
         found = {seen.resource.key: seen for seen in actuators()["link"].read(host, scope)}
@@ -244,7 +244,7 @@ class Picture:
         while waiting or near - looked:
             for netns in waiting:
                 far.add(netns)
-                links_in = host.netns(netns).links if netns in host.open_namespaces() else []
+                links_in = host.netns(netns).links if netns in host.open_namespaces() else ()
                 near.update(raw.link for raw in links_in if raw.kind == "veth" and raw.netnsid != -1)
             raws = [own[index] for index in near - looked if index in own]
             looked |= near

@@ -1,0 +1,332 @@
+"""What the manifests want, kept up while they change.
+
+A change of a few sandboxes and endpoints is followed at the price of these: they are resolved and rendered alone, with
+one more endpoint of each of their networks as a witness, once as they were and once as they are; the difference is what is
+wanted otherwise. That holds where what an endpoint needs does not depend on the others. Nobody has to promise it: what is
+rendered of the old state must stand, the same, among what was wanted of all. A resource that gathers many endpoints does
+not, and then, as in every other doubt, all is loaded, resolved and rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.drivers import registry as drivers
+from reconciler.engine import render as rendering
+from reconciler.errors import PlanError
+from reconciler.manifest.document import Document
+from reconciler.manifest.kinds.endpoint import Endpoint
+from reconciler.manifest.load import Changes, Memory, changes
+from reconciler.manifest.lockfile import Lock
+from reconciler.manifest.source import find
+from reconciler.resources.resource import Key, Resource
+from reconciler.topology.endpoints import resolve_endpoints
+from reconciler.topology.resolve import Problems
+from reconciler.topology.sandboxes import resolve_sandboxes
+from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, SandboxView, Topology
+
+if TYPE_CHECKING:
+    from reconciler.engine.controller import NetworkController
+    from reconciler.engine.result import PlanOptions
+
+_BYTES, _ENDPOINTS = 64 << 10, 64  # of files, and in the sandboxes that changed: past these all is loaded
+
+_Name = tuple[str, str]  # (network, endpoint)
+_Unique = tuple[str, str, str]  # what there is one of: (network, "mac", address)
+
+
+class Following:
+    """:attr:`desired` is what is wanted, :attr:`topology` why, both as of the last :meth:`take` that did not raise.
+    ``desired`` is one mapping, changed in place."""
+
+    def __init__(self, controller: NetworkController, options: PlanOptions) -> None:
+        self.memory = Memory()
+        self.topology: Topology | None = None
+        self.desired: dict[Key, Resource] = {}
+        self.whole = 0  # how often all was loaded
+        self._controller = controller
+        self._options = options
+        self._state: _State | None = None
+
+    def take(self, sources: Sequence[str], facts: NodeFacts) -> set[Key]:
+        """Load what changed; the keys that are wanted otherwise now. Raises ManifestError, PlanError."""
+        changed = self._difference(sources, facts)
+        return changed if changed is not None else self._everything(sources, facts)
+
+    def _everything(self, sources: Sequence[str], facts: NodeFacts) -> set[Key]:
+        self._state, self.whole = None, self.whole + 1
+        validated = self._controller.validate(sources, options=self._options, facts=facts, memory=self.memory)
+        fresh = {resource.key: resource for resource in validated.desired}
+        changed = {key for key in fresh.keys() | self.desired.keys() if fresh.get(key) != self.desired.get(key)}
+        self.desired.clear()
+        self.desired.update(fresh)
+        self.topology = validated.topology
+        if _simple(validated.topology):
+            path = validated.lock_path
+            self._state = _State(tuple(sources), facts, path, _text(path), validated.lock)
+            for network in validated.topology.networks:
+                for endpoint in network.endpoints:
+                    self._state.add(endpoint)
+            self._state.places = {_place(sandbox) for sandbox in validated.topology.sandboxes}
+        return changed
+
+    def _difference(self, sources: Sequence[str], facts: NodeFacts) -> set[Key] | None:
+        """None where all is to be loaded."""
+        state, topology = self._state, self.topology
+        if state is None or topology is None or state.sources != tuple(sources) or state.facts != facts:
+            return None
+        if _text(state.lock_path) != state.lock_text:
+            return None
+        found = changes(find(sources, None, self.memory.texts), drivers.options(), self.memory, _BYTES)
+        self._state = None  # until all of it is followed
+        if found is None or not self.memory.drafts:
+            return None
+        old, new = state.affected(found, topology), None
+        if old is not None:
+            new = self._resolve(found, old, state, topology)
+        if old is None or new is None:
+            return None
+        changed = self._rendered(old, new, state, topology, facts)
+        if changed is not None:
+            self._state = state
+        return changed
+
+    def _resolve(self, found: Changes, old: _Part, state: _State, topology: Topology) -> _Part | None:
+        """What the documents mean now, of those sandboxes and all their endpoints."""
+        names = old.sandboxes.keys() | {document.name for document in found.come if document.kind == "Sandbox"}
+        names |= {_sandbox(document) for document in found.come if document.kind == "Endpoint"}
+        documents = [
+            draft.document for name in sorted(names) if (draft := self.memory.drafts.get(("Sandbox", name, "")))
+        ]
+        plugged = {(view.network, view.name) for view in old.endpoints}
+        plugged |= {
+            (document.model.spec.network, document.name)
+            for document in found.come
+            if isinstance(document.model, Endpoint)
+        }
+        ends = [
+            draft.document
+            for network, name in plugged
+            if (draft := self.memory.drafts.get(("Endpoint", name, network)))
+        ]
+        problems = Problems()
+        sandboxes = resolve_sandboxes([d for d in documents if d is not None], topology.nodes, topology.node, problems)
+        if any(view.stack in ("container", "host", "none") for view in sandboxes.values()):
+            return None  # they share a stack with others, or stand on networks of their own
+        used = {network for network, _name in plugged}
+        networks = {network.name: network for network in topology.networks if network.name in used}
+        views, addresses, _chosen = resolve_endpoints(
+            sorted((d for d in ends if d is not None), key=lambda d: (d.name, d.origin)),
+            networks,
+            sandboxes,
+            topology.node,
+            state.lock,
+            problems,
+        )
+        if problems or any(state.lock.addresses.get(name) != found for name, found in addresses.items()):
+            return None
+        flat = [view for members in views.values() for view in members]
+        return _Part(sandboxes, sorted(flat, key=lambda view: (view.network, view.name)))
+
+    def _rendered(self, old: _Part, new: _Part, state: _State, topology: Topology, facts: NodeFacts) -> set[Key] | None:
+        if any(view.publish for view in (*old.endpoints, *new.endpoints)):
+            return None  # ports of the host, which others may publish too
+        concerned = {view.network for view in (*old.endpoints, *new.endpoints)}
+        witnesses = _witnesses(old, new, topology)
+        if witnesses is None:
+            return None
+        if not state.exchange(old, new):
+            return None
+        after = _with(topology, old, new, concerned)
+        for network in after.networks:
+            if network.name in concerned and any(drivers.drivers()[network.driver].check(network, after)):
+                return None
+        try:
+            was, now = (_alone(topology, part, witnesses, facts) for part in (old, new))
+        except PlanError:
+            return None
+        if was is None or now is None:
+            return None
+        return self._exchange(old, after, was, now)
+
+    def _exchange(
+        self, old: _Part, after: Topology, was: dict[Key, Resource], now: dict[Key, Resource]
+    ) -> set[Key] | None:
+        """Take over what is wanted now in place of what was; None, and nothing done, where it is not so simple."""
+        desired = self.desired
+        if any(desired.get(key) != resource for key, resource in was.items()):
+            return None
+        if any(key in desired and key not in was for key in now):
+            return None  # another document asks for it as well
+        documents = {f"Sandbox/{name}" for name in old.sandboxes} | {view.origin.document for view in old.endpoints}
+        gone = [key for key in was if key not in now]
+        if any(was[key].origin.document not in documents or desired[key].origin != was[key].origin for key in gone):
+            return None  # nobody's own
+        moved = [key for key in was if key in now and was[key].origin != now[key].origin]
+        if any(was[key].origin.document not in documents or desired[key].origin != was[key].origin for key in moved):
+            return None  # where it is told to be from depends on all who ask for it
+        changed = {key for key, resource in now.items() if desired.get(key) != resource} | set(gone)
+        for key in gone:
+            del desired[key]
+        for key in (*changed.difference(gone), *moved):
+            desired[key] = now[key]
+        self.topology = after
+        return changed
+
+
+@dataclass(slots=True)
+class _Part:
+    """Some sandboxes and all endpoints that are in them."""
+
+    sandboxes: dict[str, SandboxView]
+    endpoints: list[EndpointView]
+
+
+@dataclass(slots=True)
+class _State:
+    """What one must know of all to follow a change of few."""
+
+    sources: tuple[str, ...]
+    facts: NodeFacts
+    lock_path: Path | None
+    lock_text: bytes
+    lock: Lock
+    endpoints: dict[_Name, EndpointView] = field(default_factory=dict)
+    plugged: dict[str, set[_Name]] = field(default_factory=dict)  # by sandbox
+    unique: dict[_Unique, _Name] = field(default_factory=dict)
+    places: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def add(self, view: EndpointView) -> None:
+        name = (view.network, view.name)
+        self.endpoints[name] = view
+        self.plugged.setdefault(view.sandbox.name, set()).add(name)
+        for thing in _things(view):
+            self.unique[thing] = name
+
+    def affected(self, found: Changes, topology: Topology) -> _Part | None:
+        """The sandboxes that a change is about, as they were, with all that is plugged into them."""
+        names = {document.name for document in (*found.gone, *found.come) if document.kind == "Sandbox"}
+        names |= {_sandbox(document) for document in (*found.gone, *found.come) if document.kind == "Endpoint"}
+        names_of = {name for sandbox in names for name in self.plugged.get(sandbox, ())}
+        if len(names_of) > _ENDPOINTS:
+            return None
+        sandboxes = {view.name: view for view in topology.sandboxes if view.name in names}
+        ends = [self.endpoints[name] for name in sorted(names_of)]
+        sandboxes |= {view.sandbox.name: view.sandbox for view in ends}
+        missing = {document.name for document in found.gone if document.kind == "Sandbox"} - sandboxes.keys()
+        shared = {view.target for view in topology.sandboxes if view.stack == "container"}
+        if missing or not shared.isdisjoint(names):
+            return None
+        if any(view.stack in ("container", "host", "none") for view in sandboxes.values()):
+            return None
+        return _Part(sandboxes, ends)
+
+    def exchange(self, old: _Part, new: _Part) -> bool:
+        """Take over what there is one of. False: somebody else has it; then this state is of no use any more."""
+        for view in old.endpoints:
+            name = (view.network, view.name)
+            del self.endpoints[name]
+            self.plugged[view.sandbox.name].discard(name)
+            for thing in _things(view):
+                self.unique.pop(thing, None)
+        for view in new.endpoints:
+            if any(thing in self.unique for thing in _things(view)):
+                return False
+            self.add(view)
+        self.places -= {_place(view) for view in old.sandboxes.values()}
+        places = [_place(view) for view in new.sandboxes.values()]
+        if not self.places.isdisjoint(places) or len(set(places)) != len(places):
+            return False
+        self.places.update(places)
+        return True
+
+
+def _things(view: EndpointView) -> Iterable[_Unique]:
+    yield view.network, "mac", view.mac
+    for address in (*view.addresses, *view.link_local):
+        yield view.network, "address", str(address.ip)
+
+
+def _place(view: SandboxView) -> tuple[str, str, str]:
+    """Where a sandbox's stack is, of which there is one."""
+    return view.node, view.stack, view.target if view.stack in ("path", "pid", "docker") else view.name
+
+
+def _simple(topology: Topology) -> bool:
+    """Whether nothing is said that is about many endpoints at once."""
+    policies = topology.policies
+    idle = (policies is None or policies.idle) and all(
+        network.policy_default == "allow" for network in topology.networks
+    )
+    return idle and not topology.others
+
+
+def _sandbox(document: Document) -> str:
+    return document.model.spec.sandbox if isinstance(document.model, Endpoint) else document.name
+
+
+def _text(path: Path | None) -> bytes:
+    if path is not None:
+        with suppress(OSError):
+            return path.read_bytes()
+    return b""
+
+
+def _with(topology: Topology, old: _Part, new: _Part, concerned: set[str]) -> Topology:
+    """All of it, with one part in place of another."""
+    here = topology.node
+    sandboxes = [view for view in topology.sandboxes if view.name not in old.sandboxes]
+    sandboxes += [view for view in new.sandboxes.values() if view.node == here]
+    was = {(view.network, view.name) for view in old.endpoints}
+    networks = []
+    for network in topology.networks:
+        if network.name in concerned:
+            kept = [view for view in network.endpoints if (view.network, view.name) not in was]
+            kept += [view for view in new.endpoints if view.network == network.name]
+            network = replace(network, endpoints=tuple(sorted(kept, key=lambda view: view.name)))
+        networks.append(network)
+    ordered = tuple(sorted(sandboxes, key=lambda view: view.name))
+    return replace(topology, networks=tuple(networks), sandboxes=ordered)
+
+
+def _witnesses(old: _Part, new: _Part, topology: Topology) -> dict[str, list[EndpointView]] | None:
+    """Of each network that is concerned an endpoint here that is not, and one on each node that is: what they need
+    stays, whatever becomes of the others. None where there is no such."""
+    nodes: dict[str, set[str]] = {}
+    for view in (*old.endpoints, *new.endpoints):
+        nodes.setdefault(view.network, {topology.node}).add(view.sandbox.node)
+    found: dict[str, list[EndpointView]] = {}
+    names = old.sandboxes.keys() | new.sandboxes.keys()
+    for network in topology.networks:
+        waiting = nodes.get(network.name, set())
+        for view in network.endpoints if waiting else ():
+            if view.sandbox.node in waiting and view.sandbox.name not in names:
+                found.setdefault(network.name, []).append(view)
+                waiting.discard(view.sandbox.node)
+                if not waiting:
+                    break
+        if waiting:
+            return None
+    return found
+
+
+def _alone(
+    topology: Topology, part: _Part, witnesses: dict[str, list[EndpointView]], facts: NodeFacts
+) -> dict[Key, Resource] | None:
+    """What is rendered of a part and the witnesses; None where something is wrong with it."""
+    networks: list[NetworkView] = []
+    for network in topology.networks:
+        if network.name in witnesses:
+            mine = [*witnesses[network.name], *(view for view in part.endpoints if view.network == network.name)]
+            networks.append(replace(network, endpoints=tuple(sorted(mine, key=lambda view: view.name))))
+    sandboxes = {view.name: view for view in part.sandboxes.values()}
+    sandboxes |= {view.sandbox.name: view.sandbox for views in witnesses.values() for view in views}
+    local = tuple(sandboxes[name] for name in sorted(sandboxes) if sandboxes[name].node == topology.node)
+    alone = replace(topology, networks=tuple(networks), sandboxes=local)
+    if any(rendering.check(alone)):
+        return None
+    return {resource.key: resource for resource in rendering.render(alone, facts)}
