@@ -21,7 +21,7 @@ FOLDER, STATE = Path("/run/bench-manifests"), Path("/run/bench-state")
 
 def play_stages(scene: Scene) -> dict[str, float]:
     """Every stage's seconds in one process, as a program that embeds the controller sees them."""
-    _fresh(scene)
+    start_afresh(scene)
     with NetworkController(state_dir=STATE, node=scene.node) as controller:
         planned = controller.plan([str(FOLDER)])
         seconds = {f"plan, first: {stage}": value for stage, value in planned.seconds.items()}
@@ -52,7 +52,7 @@ def play_stages(scene: Scene) -> dict[str, float]:
 
 def play_command(scene: Scene) -> dict[str, float]:
     """The `cnm` command as a user runs it: interpreter, imports and parsing included. Also its peak memory in MB."""
-    _fresh(scene)
+    start_afresh(scene)
     seconds: dict[str, float] = {}
     common = ["--state-dir", str(STATE)]
     seconds["write"], _ = _command("apply", "--yes", "--quiet", "--node", scene.node, *common, str(FOLDER))
@@ -66,7 +66,7 @@ def _plan_by_command(scene: Scene) -> tuple[float, float]:
     return _command("plan", "--node", scene.node, "--state-dir", str(STATE), str(FOLDER))
 
 
-def _fresh(scene: Scene) -> None:
+def start_afresh(scene: Scene) -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     shutil.rmtree(STATE, ignore_errors=True)
     scene.write_manifests(FOLDER)

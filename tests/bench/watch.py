@@ -1,0 +1,161 @@
+"""A watch of many endpoints, and what it spends when one thing of them changes: processor time, not the clock's.
+
+The loop is that of `cnm watch`, in this process. Its time counts from the change until nothing more is to be done: what
+it hears, reads, plans, applies, verifies and writes down, with all threads and the processes that it starts. Waiting, for
+disks too (fsync), is no processor time; it is in the column beside.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from statistics import median
+from threading import Timer
+from time import monotonic, perf_counter, process_time
+from typing import Any
+
+from reconciler.engine.applied import Applied
+from reconciler.engine.controller import NetworkController
+from reconciler.engine.watch.loop import Settings, Watch
+from tests.bench.cnm import FOLDER, STATE, start_afresh
+from tests.bench.scene import Scene, document, ip_batch
+
+REPEATS = 9
+PATIENCE = 120.0  # seconds
+REST = 0.25  # seconds after the last event
+SMALL = "small"  # the sandbox of the one endpoint that has a file of its own
+
+Change = Callable[[Scene, int], None]
+
+
+def play(scene: Scene, look: Callable[[Callable[[], None]], None] = lambda act: act()) -> dict[str, float]:
+    """Seconds of processor time (``watch: ...``) and of the clock (``..., waiting too``), medians. ``look`` is given
+    each repetition to carry out, for a profiler."""
+    start_afresh(scene)
+    ip_batch(f"netns add {SMALL}")
+    _write_small(scene, 0)
+    told: list[str] = []
+    failures: list[str] = []
+
+    def tell(event: str, **about: Any) -> None:
+        told.append(event)
+        if event in ("failed", "trouble", "invalid", "refused", "conflict", "fight"):
+            failures.append(f"{event}: {about}"[:400])
+
+    with NetworkController(state_dir=STATE, node=scene.node) as controller:
+        applied = Applied(STATE / "lasting", controller.owner, "bench")
+        settings = Settings(interval=36_000, applied=applied.sources, remember=applied.remember)
+        with closing(Watch(controller, [str(FOLDER)], settings, tell)) as watch, closing(_Alarm(watch)) as alarm:
+            _until(watch, alarm, told, "repaired")
+            found: dict[str, list[float]] = {}
+            for name, change in CHANGES.items():
+                for number in range(1, REPEATS + 1):
+                    told.clear()
+                    change(scene, number)
+                    took: dict[str, float] = {}
+
+                    def act(took: dict[str, float] = took) -> None:
+                        cpu, clock = _cpu(), perf_counter()
+                        took["last"] = _until(watch, alarm, told, "repaired")
+                        took["cpu"], took["clock"] = _cpu() - cpu, took["last"] - clock
+
+                    look(act)
+                    found.setdefault(f"watch: {name}", []).append(took["cpu"])
+                    found.setdefault(f"watch: {name}, waiting too", []).append(took["clock"])
+                    if failures:
+                        raise RuntimeError(failures[0])
+        report = controller.execute(controller.plan_destroy())
+        if not report.ok:
+            raise RuntimeError(f"destroy failed: {report.failed[:3]} {report.left[:3]}")
+    (FOLDER / f"{SMALL}.yaml").unlink()
+    ip_batch(f"netns delete {SMALL}")
+    return {name: median(values) for name, values in found.items()}
+
+
+def _cpu() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return process_time() + children.ru_utime + children.ru_stime
+
+
+class _Alarm:
+    """Wakes the loop when there was rest."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        watch.serve(self)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def serve(self) -> None:
+        os.eventfd_read(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def ring(self, seconds: float) -> None:
+        Timer(seconds, os.eventfd_write, (self._fd, 1)).start()
+
+
+def _until(watch: Watch, alarm: _Alarm, told: list[str], event: str) -> float:
+    """Let the loop run until it has told this and then come to rest; when the last pass ended that did something."""
+    begun = last = perf_counter()
+    count, rung = -1, 0.0
+
+    def stop() -> str:
+        nonlocal count, last, rung
+        if len(told) != count:
+            count, last = len(told), perf_counter()
+        if event in told and not rung:
+            alarm.ring(REST)
+            rung = monotonic() + REST
+        if not rung and perf_counter() - begun > PATIENCE:
+            raise RuntimeError(f"the watch did not tell {event!r} in {PATIENCE:.0f} s: {told[-5:]}")
+        return "rest" if rung and monotonic() >= rung else ""
+
+    watch.run(stop)
+    return last
+
+
+def _write_small(scene: Scene, number: int) -> None:
+    bridge = scene.bridges[0]
+    stem, third, _ = bridge.gateway.rsplit(".", 2)
+    address = f"{stem}.{int(third) + 15}.200"
+    route = f"{{to: 198.51.100.{number}/32, via: {bridge.gateway}}}"
+    texts = [
+        document("Sandbox", SMALL, f"{{stack: {{path: /run/netns/{SMALL}}}}}"),
+        document(
+            "Endpoint",
+            SMALL,
+            f"{{network: {bridge.name}, sandbox: {SMALL}, addresses: [{address}], routes: [{route}]}}",
+        ),
+    ]
+    draft = FOLDER / ".draft"
+    draft.write_text("---\n".join(texts))
+    draft.replace(FOLDER / f"{SMALL}.yaml")
+
+
+def _drift(scene: Scene, number: int) -> None:
+    ip_batch(f"link set {_port(scene)} mtu {1400 + number}")
+
+
+def _drift_inside(scene: Scene, number: int) -> None:
+    endpoint = scene.endpoints[number]
+    ip_batch("route delete default", netns=endpoint.netns)
+
+
+def _port(scene: Scene) -> str:
+    found = subprocess.run(
+        ["ip", "-br", "link", "show", "master", "br-b0"], capture_output=True, text=True, check=True
+    ).stdout
+    return found.split(maxsplit=1)[0].partition("@")[0]
+
+
+CHANGES: dict[str, Change] = {
+    "a port of a bridge that somebody changed": _drift,
+    "a route that somebody removed in a sandbox": _drift_inside,
+    "a small file that changed (a route of an endpoint)": _write_small,
+}
