@@ -119,7 +119,7 @@ class Following:
             return None  # they share a stack with others, or stand on networks of their own
         used = {network for network, _name in plugged}
         networks = {network.name: network for network in topology.networks if network.name in used}
-        views, addresses, _chosen = resolve_endpoints(
+        allocated = resolve_endpoints(
             sorted((d for d in ends if d is not None), key=lambda d: (d.name, d.origin)),
             networks,
             sandboxes,
@@ -127,9 +127,11 @@ class Following:
             state.lock,
             problems,
         )
-        if problems or any(state.lock.addresses.get(name) != found for name, found in addresses.items()):
+        if problems or any(allocated.blocks.values()):
             return None
-        flat = [view for members in views.values() for view in members]
+        if any(state.lock.addresses.get(name) != found for name, found in allocated.locked.items()):
+            return None
+        flat = [view for members in allocated.views.values() for view in members]
         return _Part(sandboxes, sorted(flat, key=lambda view: (view.network, view.name)))
 
     def _rendered(self, old: _Part, new: _Part, state: _State, topology: Topology, facts: NodeFacts) -> set[Key] | None:

@@ -387,8 +387,7 @@ class Watch:
     def _look_after(self, _without: frozenset[str]) -> Any:
         self._hear()
         self._dirty_for(op.key for op in self._under_way)
-        dirty, self._dirty = self._dirty, Dirty()
-        dirty.everything = False
+        dirty, self._dirty = self._dirty, Dirty()  # after many changes events may be lost: then all is looked at
         self._meanwhile |= self._picture.refresh(dirty)
         return self._picture.observation()
 
