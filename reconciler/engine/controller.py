@@ -133,7 +133,7 @@ class NetworkController:
         def again() -> IO[bytes] | None:
             return BytesIO(text) if text is not None else None
 
-        found = self._load(sources, again(), NodeFacts(name=self.node, owner=self.owner), "")
+        found = self._load(sources, again(), NodeFacts(name=self.node, owner=self.owner), "", None)
         nodes = [document.name for document in found.documents if document.kind == "Node"] or [self.node]
         results: list[Validated] = []
         problems: list[Problem] = []
