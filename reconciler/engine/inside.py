@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 
@@ -25,9 +26,10 @@ def run_inside(host: Host, sandbox: str, netns: str, source: str, argv: Sequence
     with namespace.entered():  # a child starts in the namespace that its parent's thread is in
         try:
             child = subprocess.Popen(list(argv), env=os.environ.copy())  # noqa: S603 - what the user asked to run
-        except FileNotFoundError:
-            raise CommandError(f"{argv[0]}: there is no such command", NOT_FOUND) from None
         except OSError as error:
+            # A folder of the search path that may not be entered makes EACCES of what is found nowhere.
+            if isinstance(error, FileNotFoundError) or ("/" not in argv[0] and shutil.which(argv[0]) is None):
+                raise CommandError(f"{argv[0]}: there is no such command", NOT_FOUND) from None
             raise CommandError(f"{argv[0]}: {error.strerror}", NOT_EXECUTABLE) from None
     try:
         status = child.wait()

@@ -16,6 +16,7 @@ class Model(BaseModel):
     """Unknown keys are errors, types are not coerced, keys are written in camelCase."""
 
     model_config = ConfigDict(
+        defer_build=True,
         extra="forbid",
         strict=True,
         frozen=True,

@@ -16,6 +16,7 @@ from reconciler.engine.controller import NetworkController
 from reconciler.engine.observe import observe
 from reconciler.engine.result import Planned, PlanOptions, Report
 from reconciler.errors import LockError, StateError
+from reconciler.host import libc
 from reconciler.planner.diff import make_plan
 from reconciler.topology.view import NodeFacts
 from tests.contract.sample import Sample
@@ -24,6 +25,8 @@ from tests.faults.scene import Steps
 from tests.kernel.private import isolated, run
 from tests.kernel.scene import Scene
 from tests.lab.fingerprint import difference, take
+
+_REMOUNT_READ_ONLY = 0x20 | 0x1  # MS_REMOUNT | MS_RDONLY
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:bridge", "link:veth")
 
@@ -255,7 +258,7 @@ def test_a_manifest_folder_that_cannot_be_written_stops_it_too(tmp_path: Path) -
     run("mount", "-t", "tmpfs", "tmpfs", str(tmp_path))
     with Scene(tmp_path) as scene:
         scene.write(ONE)
-        run("mount", "-o", "remount,ro", str(tmp_path))
+        libc.mount("tmpfs", str(tmp_path), _REMOUNT_READ_ONLY)
         before = seen()
         from reconciler.errors import UsageError
 

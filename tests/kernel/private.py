@@ -72,6 +72,8 @@ def _child(writable: int, body: Callable[[], Any]) -> None:
         for folder, own in (("/etc", "/run/etc"), ("/var/lib", "/run/var")):
             for part in ("upper", "work"):
                 Path(own, part).mkdir(parents=True)
+            if folder == "/etc":  # ours to write also where root is root in a user namespace only
+                Path(own, "upper/resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
             layers = f"lowerdir={folder},upperdir={own}/upper,workdir={own}/work"
             run("mount", "-t", "overlay", "own", "-o", layers, folder)
         Rtnl().send([set_link(1, up=True)])

@@ -11,7 +11,7 @@ from tests.kernel.overlay import Cluster, network
 from tests.lab import difference
 
 pytestmark = pytest.mark.requires(
-    "netns", "nft", "ping", "link:bridge", "link:veth", "link:vxlan", "esp", "command:tcpdump"
+    "netns", "nft", "ping", "link:bridge", "link:veth", "link:vxlan", "esp", "command:tcpdump", "root"
 )
 
 ICMP = {4: 28, 6: 48}  # IP and ICMP header of an echo request

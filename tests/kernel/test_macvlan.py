@@ -265,7 +265,7 @@ def test_a_shim_lets_the_host_reach_its_endpoints(driver: str, tmp_path: Path) -
     assert [line for line in difference(before, everything()) if ": neighbour/" not in line] == []
 
 
-@pytest.mark.requires("link:macvtap")
+@pytest.mark.requires("link:macvtap", "root")  # the device belongs to the machine's root
 @isolated
 def test_status_tells_the_device_of_a_macvtap(tmp_path: Path) -> None:
     """Of two sandboxes each has its own, and it is the one that the kernel means."""

@@ -180,6 +180,8 @@ def _sriov_nic() -> str:
 
 
 def _frr() -> str:
+    if reason := _root():  # its daemons run as a user of their own
+        return reason
     tools = ("/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "/usr/lib/frr/frr-reload.py")
     return _command("vtysh") or next((f"{tool} is not installed" for tool in tools if not Path(tool).exists()), "")
 
