@@ -12,6 +12,7 @@
     │   ├── StaleError         the host is no longer what the plan was made for
     │   └── UnsupportedError   this host lacks a capability that the manifests need
     ├── ObservationError   the host could not be read whole
+    │   └── RemoteError        something beyond it that belongs to the picture does not answer, or refuses to
     ├── ActuationError     the kernel or a daemon refused an operation
     ├── VerifyError        applied, but the host still differs
     ├── GuardError         a safeguard refuses; the user may overrule it
@@ -130,6 +131,10 @@ class UnsupportedError(PlanError):
 
 class ObservationError(CnmError):
     """The host, or a part of it, could not be read whole. Nothing may be pruned on such a look."""
+
+
+class RemoteError(ObservationError):
+    """What is beyond this host, and belongs to the picture, does not answer or refuses to: a fabric's controllers."""
 
 
 class ActuationError(CnmError):

@@ -67,14 +67,19 @@ class VlanDriver:
     EndpointOptions: ClassVar[type[EndpointOptions]] = VlanEndpointOptions
 
     def requires(self, network: NetworkView) -> frozenset[str]:
-        return self.capabilities
+        return self.capabilities if network.local else frozenset()
+
+    def vlans(self, network: NetworkView) -> frozenset[int]:
+        """With which tags its endpoints' frames leave the host."""
+        options: VlanOptions = network.options
+        return frozenset({options.id})
 
     def host_interface(self, network: NetworkView) -> str | None:
         return None  # the host has no address in a VLAN of the bridge
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: VlanOptions = network.options
-        if network.allow_from:
+        if network.allow_from and not topology.fabric_of(network.name):
             yield Problem(
                 network.at("spec", "allowFrom"),
                 f"network {network.name}: driver {self.name} has no filter on the host that could let others in",

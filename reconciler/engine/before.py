@@ -51,6 +51,7 @@ def before(plan: Plan, observation: Observation, settings: Mapping[str, Mapping[
         if op.action is Action.DELETE and getattr(op.before, "type", "") == "bridge":
             bridges.add(op.key)
     items = {key: _as_set(observation.items[key]) for key in touched & observation.items.keys()}
+    items |= {key: observation.items[key] for key in _built_on(plan, observation)}
     if bridges:  # ports of others lose their master, and nothing else
         for key, seen in observation.items.items():
             link = seen.resource
@@ -62,6 +63,18 @@ def before(plan: Plan, observation: Observation, settings: Mapping[str, Mapping[
     touched |= items.keys()
     remembered = {name: dict(settings[name]) for name in map(str, touched) if name in settings}
     return Before(plan.owner, frozenset(touched), items, remembered, final)
+
+
+def _built_on(plan: Plan, observation: Observation) -> set[Key]:
+    """What the touched things need and nobody makes: by it they are found again (a fabric's controllers, a key file)."""
+    found = set()
+    for op in plan.ops():
+        for need in op.resource.needs():
+            for key in need.keys:
+                seen = observation.items.get(key)
+                if seen is not None and seen.resource.awaited():
+                    found.add(key)
+    return found
 
 
 def _as_set(seen: Observed) -> Observed:

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from ipaddress import ip_address
 
 from reconciler.drivers.stack import BASELINE
+from reconciler.errors import RemoteError
 from reconciler.host import sockdiag, sysfs
 from reconciler.host.attendant import OURS
 from reconciler.host.files import read_small
@@ -29,9 +30,16 @@ RESOLV_CONF = "/etc/resolv.conf"
 _FIRST = ("netns", "link")  # namespaces are opened, then interfaces give names to indices; all else builds on both
 
 
-def observe(host: Host, desired: Iterable[Resource], facts: NodeFacts, without: Container[str] = ()) -> Observation:
+def observe(
+    host: Host,
+    desired: Iterable[Resource],
+    facts: NodeFacts,
+    without: Container[str] = (),
+    *,
+    lenient: bool = False,
+) -> Observation:
     """Everything in the namespaces that ``desired`` or the inventory names, ours and foreign. Those of ``without``
-    are left out.
+    are left out. ``lenient``: what is beyond this host and does not answer is left out as well, and told in ``partial``.
 
     Raises ObservationError when something could not be read whole: a plan on half a picture would prune the
     other half.
@@ -47,10 +55,16 @@ def observe(host: Host, desired: Iterable[Resource], facts: NodeFacts, without: 
     scope = Scope(owner=host.owner, netns=names, settings=frozenset(settings), wanted=wanted)
     hands = actuators()
     items: dict[Key, Observed] = {}
+    partial: list[str] = []
     for batch in (*_FIRST, *sorted(set(hands).difference(_FIRST))):
-        for seen in hands[batch].read(host, scope):
-            items[seen.resource.key] = seen
-    return Observation(items=items, facts=facts)
+        try:
+            for seen in hands[batch].read(host, scope):
+                items[seen.resource.key] = seen
+        except RemoteError as error:
+            if not lenient:
+                raise
+            partial.append(str(error))
+    return Observation(items=items, facts=facts, partial=tuple(partial))
 
 
 def usual_settings(host: Host, desired: Iterable[Resource]) -> Iterable[Resource]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter
 
 from reconciler.engine.before import Before
@@ -40,7 +41,7 @@ def roll_back(host: Host, before: Before, making: frozenset[Key] = frozenset()) 
             host.making = making
             now = _look(host, before)
             host.making = frozenset()
-            plan = plan_back(before, now)
+            plan = plan_back(before, replace(now, partial=()))
             if not plan.empty:
                 run = Execution(host, plan, tolerant=True)
                 run.run()
@@ -49,13 +50,13 @@ def roll_back(host: Host, before: Before, making: frozenset[Key] = frozenset()) 
                 failed = list(map(str, run.failed))
             if making or not plan.empty:
                 now = _look(host, before)
-            left = remaining(before, now)
+            left = now.partial + remaining(before, now)
+            if left == now.partial:
+                _remember(host, before)
+                break
         except (CnmError, OSError, MemoryError) as error:
             left = (f"the host could not be looked at: {error or type(error).__name__}",)
             continue
-        if not left:
-            _remember(host, before)
-            break
     return Rollback(tuple(done), tuple(failed) if left else (), left, perf_counter() - clock)
 
 
@@ -72,7 +73,8 @@ def _remember(host: Host, before: Before) -> None:
 
 
 def _look(host: Host, before: Before) -> Observation:
-    return observe(host, [seen.resource for seen in before.items.values()], NodeFacts())
+    """What is beyond this host and does not answer must not keep the host from going back."""
+    return observe(host, [seen.resource for seen in before.items.values()], NodeFacts(), lenient=True)
 
 
 def plan_back(before: Before, now: Observation) -> Plan:

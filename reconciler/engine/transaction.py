@@ -205,6 +205,10 @@ def tidy(host: Host, observation: Observation, without: frozenset[str] = frozens
             continue
         host.sweep(name)
         del inventory.netns[name]
+    used = {key.name.partition("/")[0] for key, seen in observation.items.items() if key.kind == "mo" and seen.owner}
+    looked_at = {key.name for key in observation.items if key.kind == "fabric"}
+    for name in inventory.remotes.keys() & looked_at - used:
+        del inventory.remotes[name]
     inventory.save()
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from reconciler.errors import ObservationError
+from reconciler.errors import ObservationError, RemoteError
 from reconciler.host import libc
 from reconciler.host.config import Config
 from reconciler.host.docker import container_pid
@@ -25,6 +25,9 @@ from reconciler.host.procfs import Procfs
 from reconciler.host.secrets import Secrets
 from reconciler.host.step import Step, unhindered
 from reconciler.resources.resource import Key
+
+if TYPE_CHECKING:
+    from reconciler.host.apic import Apic, Login
 
 NETNS_FOLDER = Path("/run/netns")  # where iproute2 looks
 STATE_FOLDER = Path("/run/cnm")
@@ -50,6 +53,7 @@ class Host:
         self.openflow = OpenFlow(self.ovsdb, step)
         self.secrets = Secrets()
         self.config = Config()
+        self._apics: dict[str, Apic] = {}
         self.identity = host_identity()
         self.inventory = Inventory.load(self.state_dir, owner, self.identity, step)
         self.next_group = 0
@@ -83,6 +87,8 @@ class Host:
         for namespace in self._namespaces.values():
             namespace.close()
         self._namespaces.clear()
+        for apic in self._apics.values():
+            apic.close()
         self._procfs.close()
         self.ovsdb.close()
         os.close(self._home)
@@ -94,6 +100,31 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def apic(self, login: Login) -> Apic:
+        """The session with a fabric's controllers, opened when it is first asked something and then kept."""
+        from reconciler.host.apic import Apic  # few hosts speak to any, and it is slow to load
+
+        apic = self._apics.get(login.name)
+        if apic is None or apic.login != login:
+            if apic is not None:
+                apic.close()
+            apic = self._apics[login.name] = Apic(login, self.step)
+        return apic
+
+    @staticmethod
+    def has_password(path: str) -> bool:
+        """Whether a file holds a password, as only those may that nobody else can read."""
+        from reconciler.host.apic import read_password
+
+        try:
+            return bool(read_password(path))
+        except RemoteError:
+            return False
+
+    def known_apic(self, name: str) -> Apic | None:
+        """The session with a fabric that was looked at before."""
+        return self._apics.get(name)
 
     def netns(self, name: str) -> Namespace:
         """The open namespace of a sandbox (``""``: the host's). Raises KeyError when it was not found yet."""

@@ -108,6 +108,8 @@ class Inventory:
     ``made``: keys of what we made where marks prove nothing (other people's namespaces and interfaces).
     ``sources``: name of a sandbox in somebody else's namespace -> where that is (``pid:123``).
     ``devices``: key of a link -> the hardware that it is, and what that was on the host (resources/device.py).
+    ``remotes``: name of what lies beyond this host and in which we made things -> how it is reached (never credentials,
+    only the paths of their files).
     ``settings``: key of a sysctl -> {"value": what stood before, "along": {path: value} that changed with it}.
     """
 
@@ -121,12 +123,14 @@ class Inventory:
         self.sources = Section[str]()
         self.settings = Section[dict[str, Any]]()
         self.devices = Section[dict[str, Any]]()
+        self.remotes = Section[dict[str, Any]]()
         self._sections: dict[str, Section[Any]] = {
             "netns": self.netns,
             "made": self.made.section,
             "sources": self.sources,
             "settings": self.settings,
             "devices": self.devices,
+            "remotes": self.remotes,
         }
         self._first = 0  # bytes of the first line; 0: the next save writes the file anew
         self._size = 0  # bytes of the file
@@ -161,10 +165,10 @@ class Inventory:
                 f"{self.path} has format {data['format_version']}, this cnm writes {FORMAT_VERSION}; "
                 "run the cnm that wrote it, or destroy with it first"
             )
-        self._take({name: data[name] for name in self._sections})
+        self._take({name: data.get(name, {}) if name == "remotes" else data[name] for name in self._sections})
 
     def _take(self, data: Mapping[str, Mapping[str, Any]]) -> None:
-        shapes = {"netns": int, "made": bool, "sources": str, "settings": dict, "devices": dict}
+        shapes = {"netns": int, "made": bool, "sources": str, "settings": dict, "devices": dict, "remotes": dict}
         for name, entries in data.items():
             section, shape = self._sections[name], shapes[name]
             for key, value in entries.items():

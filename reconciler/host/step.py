@@ -14,7 +14,7 @@ Step = Callable[[str, str], None]
 meets. Sorts: ``datagram`` (netlink requests that the kernel works through in one go, even when we are killed),
 ``netlink`` (one request in it), ``nft``, ``ovsdb`` (one transaction), ``openflow`` (one bundle),
 ``sysctl``, ``netns``, ``file``, ``journal``,
-``process`` (started or ended), ``attendant`` (something that it is handed or drops)."""
+``process`` (started or ended), ``apic`` (one POST), ``attendant`` (something that it is handed or drops)."""
 
 
 def unhindered(sort: str, what: str) -> None:

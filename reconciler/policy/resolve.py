@@ -30,7 +30,7 @@ from reconciler.policy.view import (
     RuleView,
     TierView,
 )
-from reconciler.topology.view import Address, NetworkView, NodeView, SandboxView
+from reconciler.topology.view import Address, EndpointView, NetworkView, NodeView, SandboxView
 
 DEFAULT_TIER = "default"
 DEFAULT_ORDER = 1_000_000
@@ -123,14 +123,13 @@ def _endpoints(networks: Sequence[NetworkView], namespaces: Mapping[str, Mapping
     for network in networks:
         for endpoint in network.endpoints:
             sandbox = endpoint.sandbox
-            own = {"cnm/network": network.name, "cnm/endpoint": endpoint.name, **_place(sandbox)}
             yield Party(
                 name=f"{network.name}/{endpoint.name}",
                 network=network.name,
                 sandbox=sandbox.name,
                 namespace=sandbox.namespace,
                 node=sandbox.node,
-                labels={**sandbox.labels, **endpoint.labels, **own},
+                labels=labels_of(endpoint),
                 namespace_labels=_namespace(sandbox.namespace, namespaces),
                 network_labels={**network.labels, "cnm/network": network.name},
                 addresses=tuple(address.ip for address in (*endpoint.addresses, *endpoint.link_local)),
@@ -140,6 +139,14 @@ def _endpoints(networks: Sequence[NetworkView], namespaces: Mapping[str, Mapping
                 default=network.policy_default,
                 origin=endpoint.origin,
             )
+
+
+def labels_of(endpoint: EndpointView) -> dict[str, str]:
+    """By what selectors know an endpoint: its sandbox's labels, over them its own, over them those that begin with cnm/."""
+    own = {"cnm/network": endpoint.network, "cnm/endpoint": endpoint.name, **_place(endpoint.sandbox)}
+    if endpoint.group:
+        own["cnm/group"] = endpoint.group
+    return {**endpoint.sandbox.labels, **endpoint.labels, **own}
 
 
 def _hosts(

@@ -27,7 +27,8 @@ class Party:
     stands for it (``host/SANDBOX``; ``host`` True, ``network`` "").
 
     ``labels`` are the sandbox's, over them the endpoint's, over them ``cnm/network``, ``cnm/endpoint``,
-    ``cnm/sandbox``, ``cnm/namespace`` and ``cnm/node``. ``ports`` are the names of ports: (name, protocol, number).
+    ``cnm/sandbox``, ``cnm/namespace``, ``cnm/node`` and, in an EndpointGroup, ``cnm/group``.
+    ``ports`` are the names of ports: (name, protocol, number).
     ``default`` is what holds where no policy decides.
     """
 

@@ -370,8 +370,8 @@ def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> En
         document=document,
         options=document.options,
         publish=tuple(publications(document, spec.publish, problems)),
-        receive=_rate(spec.rates.receive),
-        send=_rate(spec.rates.send),
+        receive=rate_view(spec.rates.receive),
+        send=rate_view(spec.rates.send),
         connections_in=spec.rates.connections_in,
         connections_out=spec.rates.connections_out,
         dscp=spec.rates.dscp,
@@ -381,7 +381,8 @@ def _view(plug: _Plug, gateways: _Gateways, here: str, problems: Problems) -> En
     )
 
 
-def _rate(rate: Rate | None) -> RateView | None:
+def rate_view(rate: Rate | None) -> RateView | None:
+    """A rate in bits a second."""
     return RateView(bits(rate.rate), rate.burst) if rate is not None else None
 
 

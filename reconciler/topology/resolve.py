@@ -15,6 +15,7 @@ from reconciler.topology.endpoints import Allocated, check_references, resolve_e
 from reconciler.topology.networks import resolve_networks
 from reconciler.topology.nodes import resolve_nodes
 from reconciler.topology.sandboxes import resolve_sandboxes
+from reconciler.topology.tenants import resolve_tenants
 from reconciler.topology.view import BlockView, NetworkView, NodeFacts, SandboxView, SubnetView, Topology
 
 
@@ -85,6 +86,7 @@ def resolve(
         )
         for network in networks.values()
     ]
+    with_endpoints, tenants = resolve_tenants(with_endpoints, others, nodes, problems)
     by_name = {network.name: network for network in with_endpoints}
     views = [
         replace(network, allow_from=tuple(by_name[other.name] for other in network.allow_from))
@@ -100,7 +102,7 @@ def resolve(
     views = [replace(view, filtered=True) if view.name in filtered else view for view in views]
     views += _builtin(local)
     ordered = tuple(sorted(views, key=lambda view: view.name))
-    topology = Topology(here, nodes, ordered, local, tuple(others), facts, policies)
+    topology = Topology(here, nodes, ordered, local, tuple(others), facts, policies, tenants)
     return Resolved(topology, new, tuple(_host_clashes(views, facts)))
 
 

@@ -136,6 +136,7 @@ class EndpointView:
     connections_out: int | None = None
     dscp: int | None = None
     on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
+    group: str = ""  # the EndpointGroup that it is in
     document: Document | None = field(default=None, compare=False, repr=False)
 
     def at(self, *path: str | int) -> Origin:
@@ -293,6 +294,39 @@ class NodeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupView:
+    """An EndpointGroup. ``members`` are the names of its endpoints on its network, of all nodes; ``nodes`` those that
+    have one. ``vlan`` 0: none. ``provides`` and ``consumes`` are the names of Contracts."""
+
+    name: str
+    network: str
+    members: tuple[str, ...]
+    nodes: tuple[str, ...]
+    vlan: int
+    application: str
+    provides: tuple[str, ...]
+    consumes: tuple[str, ...]
+    origin: Origin
+    document: Document = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantView:
+    """A Tenant with its groups, by name. ``fabric`` is the AciFabric that carries it, "" for none; ``fabric_name`` and
+    ``vrf`` are what it and its VRF are called there; ``existing``: others made it there."""
+
+    name: str
+    networks: tuple[str, ...]
+    groups: tuple[GroupView, ...]
+    fabric: str
+    fabric_name: str
+    vrf: str
+    existing: bool
+    origin: Origin
+    document: Document = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """Everything, resolved, for ``node``. Tuples are sorted by name, so that what follows is deterministic."""
 
@@ -303,10 +337,20 @@ class Topology:
     others: tuple[Document, ...] = ()  # documents of the kinds that features own
     facts: NodeFacts = field(default=NodeFacts())  # empty where no host was looked at
     policies: Policies | None = None  # who may reach whom, where anything is said about it
+    tenants: tuple[TenantView, ...] = ()
 
     def documents(self, kind: str) -> tuple[Document, ...]:
         """The documents of a kind that is a feature's own, by name."""
         return tuple(document for document in self.others if document.kind == kind)
+
+    def tenant_of(self, network: str) -> TenantView | None:
+        """The tenant that a network belongs to."""
+        return next((tenant for tenant in self.tenants if network in tenant.networks), None)
+
+    def fabric_of(self, network: str) -> str:
+        """The fabric that carries a network and routes between it and others; "" for none."""
+        tenant = self.tenant_of(network)
+        return tenant.fabric if tenant is not None else ""
 
     def network(self, name: str) -> NetworkView:
         return next(network for network in self.networks if network.name == name)

@@ -22,3 +22,8 @@ class Sample:
     requires: tuple[str, ...] = ()  # what the kernel must have, beyond what all tests here need
     given: str = ""  # a shell command that makes what cnm only builds on; none of the other tests is for such
     beside: tuple[Resource, ...] = ()  # made too, so that cascades have something to take
+
+    @property
+    def given_base(self) -> tuple[Resource, ...]:
+        """What of its base cnm only builds on."""
+        return tuple(resource for resource in self.base if resource.awaited())

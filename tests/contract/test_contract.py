@@ -136,10 +136,10 @@ def test_delete_twice(sample: Sample) -> None:
 def test_a_foreign_one_is_a_conflict_and_stays(sample: Sample) -> None:
     bench = Bench(sample)
     run("sh", "-c", sample.foreign)
-    plan = bench.plan([sample.spec])
+    plan = bench.plan([*sample.given_base, sample.spec])
     assert [str(sample.spec.key) in problem.message for problem in plan.conflicts] == [True]
     assert not [op for op in plan.ops() if op.key == sample.spec.key]
-    assert not list(bench.plan([]).ops()), "nothing foreign is pruned"
+    assert not list(bench.plan(sample.given_base).ops()), "nothing foreign is pruned"
 
 
 @_each(sample for sample in SAMPLES if sample.given)
@@ -169,7 +169,7 @@ def test_the_declared_cascade_is_what_the_kernel_does(sample: Sample) -> None:
         gone: set[Key] = set(before.items) - set(after.items)
         assert gone == {k for k in declared if k in before.items}
         bench.reach(desired)  # all of it comes back
-        bench.reach([])
+        bench.reach(sample.given_base)
 
 
 @isolated

@@ -44,6 +44,7 @@ def test_it_is_valid_and_shows_its_driver(example: Path) -> None:
     topology = validated(example).topology
     shown = {network.driver for network in topology.networks} | {sandbox.stack for sandbox in topology.sandboxes}
     shown |= {feature.name for feature in features().values() if feature.requires(topology)}
+    shown |= {"aci" for _document in topology.documents("AciFabric")}
     assert example.name in shown
     for path in example.glob("**/*.yaml"):
         assert path.read_text().startswith("# yaml-language-server: $schema=../../../schemas/cnm.json\n# "), path

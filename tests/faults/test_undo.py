@@ -174,9 +174,9 @@ def test_what_was_taken_over_is_given_back(sample: Sample) -> None:
         run("sh", "-c", sample.setup)
     run("sh", "-c", sample.foreign)
     with NetworkController() as controller:
-        look = lambda: observe(controller.host, [sample.spec], NodeFacts())  # noqa: E731
+        desired = [*sample.given_base, sample.spec]
+        look = lambda: observe(controller.host, desired, NodeFacts())  # noqa: E731
         now = look()
-        desired = [sample.spec]
         plan = make_plan(desired, now, owner="cnm", adopt={sample.spec.key})
         if plan.conflicts:
             pytest.skip("command:adopt: what it stands on is not ours either")

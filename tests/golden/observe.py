@@ -50,6 +50,7 @@ def main(names: list[str]) -> None:
     (FOLDER / "bare.json").write_text(bare())
     for case in cases():
         made = any((case.folder / name).exists() for name in ("before.yaml", "before.sh"))
+        made = made and case.folder.parent.name != "aci"  # what is on a fabric: tests/golden/aci.py
         if made and (not names or str(case) in names):
             (case.folder / "observed.json").write_text(observe(case))
             print(f"{case}: observed")

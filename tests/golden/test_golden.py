@@ -16,6 +16,7 @@ from syrupy.types import SnapshotIndex
 
 from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Planned
+from reconciler.features.registry import features
 from reconciler.planner.file import plan_to_data
 from reconciler.resources.data import to_data
 from tests.golden.case import FOLDER, Case, cases, registered, render
@@ -94,8 +95,8 @@ def test_every_driver_has_a_test_with_packets(driver: str) -> None:
     assert driver in found, f"add tests/kernel/test_{driver}.py: who reaches whom, with packets"
 
 
-def test_no_folder_is_for_a_driver_that_is_not_there() -> None:
-    assert {case.folder.parent.name for case in cases()} <= drivers().keys()
+def test_no_folder_is_for_a_driver_or_feature_that_is_not_there() -> None:
+    assert {case.folder.parent.name for case in cases()} <= drivers().keys() | features().keys()
 
 
 def test_no_folder_is_passed_over_in_silence() -> None:
