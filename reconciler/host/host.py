@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 from reconciler.errors import ObservationError, RemoteError
 from reconciler.host import libc
 from reconciler.host.config import Config
-from reconciler.host.docker import container_pid
 from reconciler.host.files import read_small
 from reconciler.host.inventory import Inventory, host_identity
 from reconciler.host.namespace import Namespace
@@ -173,7 +172,7 @@ class Host:
         how, _, what = source.partition(":")
         pid, pidfd = 0, -1
         if how in ("pid", "docker"):
-            pid = int(what) if how == "pid" else container_pid(what)
+            pid = int(what) if how == "pid" else _container_pid(what)
             if not pid:
                 return None
             try:
@@ -295,3 +294,9 @@ def _raise_file_limit() -> None:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
             return
+
+
+def _container_pid(name: str) -> int:
+    from reconciler.host.docker import container_pid  # HTTP takes long to import, and few sandboxes are Docker's
+
+    return container_pid(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,17 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     assert "reconciler.cli.main" in modules
     found = {module for module in modules if any(f"{module}.".startswith(f"{heavy}.") for heavy in HEAVY)}
     assert not found
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan"])
+def test_no_http_where_nothing_is_asked_of_a_daemon(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("apiVersion: cnm/v1alpha1\nkind: Sandbox\nmetadata: {name: a}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, verb, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    modules = done.stderr.splitlines()[-1].split()
+    assert "reconciler.engine.controller" in modules
+    assert not {"http", "ssl", "jsonpatch", "pyroute2", "watchfiles", "asyncio"}.intersection(modules)
 
 
 def test_only_the_verb_that_runs_is_built() -> None:
