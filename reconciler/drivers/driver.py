@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from reconciler.errors import Problem
 from reconciler.resources.resource import Resource
 from reconciler.topology.options import EndpointOptions, NetworkOptions
-from reconciler.topology.view import Address, EndpointView, NetworkView, NodeFacts, Topology
+from reconciler.topology.view import Address, EndpointView, NetworkView, NodeFacts, Subnet, Topology
 
 
 class Place(StrEnum):
@@ -31,6 +31,18 @@ class Publishing:
     behind: Mapping[str, str]
     modes: Mapping[int, str]
     addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Announcing:
+    """What this node tells others of a network by BGP. ``whole`` are routes of the node that are announced as they are,
+    while nothing inside them is; any other route of the node inside ``parts`` is announced too, ``hosts`` are those of them
+    that there are. ``tunnelled``: prefixes to which the driver makes routes of its own: none is taken from BGP."""
+
+    whole: tuple[Subnet, ...] = ()
+    parts: tuple[Subnet, ...] = ()
+    hosts: tuple[Subnet, ...] = ()
+    tunnelled: tuple[Subnet, ...] = ()
 
 
 class Driver(Protocol):
@@ -78,3 +90,10 @@ def publishing(driver: Driver, network: NetworkView) -> Publishing | None:
     ``publishing(network)``."""
     said = getattr(driver, "publishing", None)
     return said(network) if said is not None else None
+
+
+def announcing(driver: Driver, network: NetworkView, node: str) -> Announcing | None:
+    """What node ``node`` announces of this network by BGP; None: its routes are nobody else's business. A driver whose
+    networks are routed says so by a method ``announcing(network, node)``."""
+    said = getattr(driver, "announcing", None)
+    return said(network, node) if said is not None else None

@@ -10,7 +10,7 @@ address is learned, ARP and neighbour solicitations are answered on the spot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import Annotated, ClassVar, Literal
@@ -94,7 +94,7 @@ class OverlayOptions(NetworkOptions):
     def vni(self, segment: int) -> int | None:
         return self.vnis[segment] if segment < len(self.vnis) else 0
 
-    def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
+    def default_mtu(self, facts: NodeFacts, node: NodeView | None, subnets: Sequence[SubnetView]) -> int:
         """What a packet on the underlay has room for: nodes whose underlay takes more than 1,500 bytes do not know
         that of each other, so more must be said."""
         version = self.version((node,) if node is not None else ())

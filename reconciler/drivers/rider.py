@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar
@@ -18,7 +18,7 @@ from reconciler.resources.link import Link, link_key
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.resource import Resource
 from reconciler.topology.options import DEFAULT_MTU, EndpointOptions, Gateway, NetworkOptions
-from reconciler.topology.view import EndpointView, HostLink, NetworkView, NodeFacts, NodeView, Topology
+from reconciler.topology.view import EndpointView, HostLink, NetworkView, NodeFacts, NodeView, SubnetView, Topology
 
 FAMILIES = {"macvlan": "macvlan", "macvtap": "macvlan", "ipvlan": "ipvlan", "ipvtap": "ipvlan"}
 
@@ -62,7 +62,7 @@ class RiderOptions(NetworkOptions):
     def gateway(self, version: int) -> Gateway:
         return "written"
 
-    def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
+    def default_mtu(self, facts: NodeFacts, node: NodeView | None, subnets: Sequence[SubnetView]) -> int:
         """The parent's."""
         found = host_link(facts, self.on("", facts).base)
         return found.mtu if found is not None else DEFAULT_MTU

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from reconciler.drivers.driver import Announcing
 from reconciler.drivers.plug import plug_address, render_plug
 from reconciler.errors import Origin, Problem
 from reconciler.resources.link import Link, Peer, link_key
@@ -26,7 +27,7 @@ from reconciler.resources.route import Route, route_key
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.derive import mac_of, short_name
 from reconciler.topology.options import Gateway, NetworkOptions
-from reconciler.topology.view import EndpointView, NetworkView, Subnet
+from reconciler.topology.view import BlockView, EndpointView, NetworkView, Subnet, SubnetView
 
 NEXT_HOP4, NEXT_HOP6 = IPv4Address("169.254.1.1"), IPv6Address("fe80::1")
 
@@ -43,10 +44,18 @@ class RoutedOptions(NetworkOptions):
     def length(self, cidr: Subnet) -> int:
         return cidr.max_prefixlen
 
+    def routed(self) -> bool:
+        return True
+
 
 def host_end(network: NetworkView, endpoint: EndpointView) -> str:
     """The host's interface that leads to an endpoint."""
     return short_name("ve-", "endpoint", network.name, endpoint.name)
+
+
+def port_of(network: NetworkView, endpoint: EndpointView) -> str | None:
+    """The host's interface that leads to an endpoint and to nothing else; None where endpoints are not routed."""
+    return host_end(network, endpoint) if isinstance(network.options, RoutedOptions) else None
 
 
 def check_routed(network: NetworkView) -> Iterable[Problem]:
@@ -105,8 +114,10 @@ def render_routed(network: NetworkView, endpoint: EndpointView, origin: Origin) 
     yield Sysctl(key=sysctl_key("", f"net/ipv6/conf/{port}/{item}"), origin=origin, value=value, dev=port)
     if network.ipv6:
         yield plug_address("", port, f"{NEXT_HOP6}/64", origin)
-    if network.ipv4 and endpoint.guard:  # what comes in from there has a source that leads back there (RFC 3704)
-        yield Sysctl(key=sysctl_key("", f"net/ipv4/conf/{port}/rp_filter"), origin=origin, value="1", dev=port)
+    if (
+        network.ipv4
+    ):  # a sandbox with several such interfaces answers through one; features/sources.py knows its addresses
+        yield Sysctl(key=sysctl_key("", f"net/ipv4/conf/{port}/rp_filter"), origin=origin, value="0", dev=port)
     for address in endpoint.addresses:
         to = str(address.network)
         yield Route(key=route_key("", to), origin=origin, to=to, dev=port)
@@ -132,3 +143,42 @@ def _inside(netns: str, dev: str, to: str, hop: str, metric: int, origin: Origin
     onlink = True if ":" not in hop else None
     key = route_key(netns, to, metric)
     return Route(key=key, origin=origin, to=to, metric=metric, dev=dev, via=hop, onlink=onlink)
+
+
+def blocks_of(network: NetworkView, node: str) -> Iterable[tuple[SubnetView, BlockView]]:
+    """The blocks of a node, with their subnets."""
+    for subnet in network.subnets:
+        for block in subnet.blocks:
+            if block.node == node:
+                yield subnet, block
+
+
+def render_blocks(network: NetworkView, node: str, driver: str) -> Iterable[Resource]:
+    """A blackhole for each block of a node, or what is for none of its endpoints would go back where it came from. A block
+    of one address is its endpoint's route."""
+    for subnet, block in blocks_of(network, node):
+        if block.cidr.prefixlen < block.cidr.max_prefixlen:
+            to = str(block.cidr)
+            origin = replace(subnet.origin, driver=driver)
+            yield Route(key=route_key("", to), origin=origin, to=to, type="blackhole")
+
+
+def announced(network: NetworkView, node: str) -> Announcing:
+    """Whole blocks, and one by one the addresses of endpoints that are in none of the node's (borrowed ones)."""
+    whole = tuple(block.cidr for _subnet, block in blocks_of(network, node))
+    return Announcing(
+        whole=whole,
+        parts=tuple(subnet.cidr for subnet in network.subnets),
+        hosts=tuple(host for host in hosts_of(network, node) if not any(_is_in(host, cidr) for cidr in whole)),
+    )
+
+
+def hosts_of(network: NetworkView, node: str) -> Iterable[Subnet]:
+    """The addresses of a node's endpoints, as prefixes."""
+    for endpoint in network.endpoints:
+        if endpoint.sandbox.node == node:
+            yield from (ip_network(address.ip) for address in endpoint.addresses)
+
+
+def _is_in(host: Subnet, cidr: Subnet) -> bool:
+    return host.version == cidr.version and host.network_address in cidr

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from reconciler.engine.result import Explanation, Planned, State, Status, StatusRow
 from reconciler.errors import Origin, UsageError
 from reconciler.planner.plan import Action
 from reconciler.planner.seen import SeenIndex
+from reconciler.resources.bird import ESTABLISHED, BgpSession
 from reconciler.resources.link import link_key
 from reconciler.resources.resource import Key
 from reconciler.topology.view import EndpointView, NetworkView, SandboxView
@@ -37,6 +38,7 @@ def describe(planned: Planned, owner: str) -> Status:
         facts = _sandbox_facts(sandbox, resolver=sandbox.netns in answering)
         rows.append(_row("Sandbox", sandbox.name, sandbox.origin, findings, facts))
     rows += [_row(other.kind, other.name, other.origin, findings, {}) for other in topology.others]
+    rows += _sessions(planned)
     order = {"Network": 0, "Sandbox": 1, "Endpoint": 2}
     surplus = tuple(op.key for op in planned.plan.ops() if op.action is Action.DELETE and not op.origin.document)
     return Status(
@@ -47,6 +49,19 @@ def describe(planned: Planned, owner: str) -> Status:
         warnings=planned.plan.warnings,
         partial=planned.observation.partial,
     )
+
+
+def _sessions(planned: Planned) -> Iterable[StatusRow]:
+    """What the router says of its BGP sessions, in its own words: one that is not up is waited for."""
+    for key, seen in planned.observation.items.items():
+        session = seen.resource
+        if isinstance(session, BgpSession):
+            up = session.state == ESTABLISHED
+            facts = {"state": session.state or "", "learned": str(session.learned), "exported": str(session.exported)}
+            reason = f"BIRD says: {session.state} {session.words or ''}".strip()
+            yield StatusRow(
+                "Session", key.name, State.OK if up else State.PENDING, () if up else (reason,), facts, Origin()
+            )
 
 
 def _findings(planned: Planned) -> dict[str, list[tuple[State, str]]]:

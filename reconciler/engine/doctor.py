@@ -13,6 +13,7 @@ from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Check
 from reconciler.errors import CnmError, Origin, Problem, UnsupportedError
 from reconciler.features.registry import features
+from reconciler.host import bird
 from reconciler.host.capability import bridge_vlan, esp, link_kind
 from reconciler.host.config import frr_missing
 from reconciler.host.files import read_small
@@ -46,6 +47,8 @@ def missing(host: Host, capability: str) -> str:
     kind, _, what = capability.partition(":")
     if kind == "link":
         return link_kind(what)
+    if capability == "bird":
+        return bird.missing()
     if capability == "frr":
         return frr_missing()
     if capability == "esp":
@@ -61,6 +64,7 @@ def missing(host: Host, capability: str) -> str:
 
 _REMEDIES = {
     "vfio": "modprobe vfio-pci, on a host with an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
+    "bird": "apt-get install bird2",
     "frr": "apt-get install frr frr-pythontools",
     "esp": "a kernel with CONFIG_XFRM_USER, CONFIG_INET_ESP, CONFIG_INET6_ESP and CONFIG_CRYPTO_GCM",
     "bridge-vlan": "a kernel built with CONFIG_BRIDGE_VLAN_FILTERING",

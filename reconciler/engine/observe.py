@@ -14,7 +14,7 @@ from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.netlink.address import RTM_GETADDR, decode_address, dump_addresses
 from reconciler.netlink.link import RawLink
-from reconciler.netlink.mark import owner_of
+from reconciler.netlink.mark import PROTOCOL, owner_of
 from reconciler.netlink.route import RTM_GETROUTE, RTPROT_RA, RawRoute, decode_route, dump_routes
 from reconciler.planner.plan import Observation
 from reconciler.resources.actuator import Scope
@@ -22,10 +22,12 @@ from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.netns import Netns, netns_key
 from reconciler.resources.registry import actuators
 from reconciler.resources.resource import Key, Observed, Resource
+from reconciler.resources.route import route_key
 from reconciler.resources.sriov import in_use
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.view import HostLink, HostRoute, HostSocket, NodeFacts, PhysicalFunction
 
+_DAEMONS = frozenset((11, 12, 186))  # RTPROT_ZEBRA, RTPROT_BIRD, RTPROT_BGP (rtnetlink.h)
 RESOLV_CONF = "/etc/resolv.conf"
 _FIRST = ("netns", "link")  # namespaces are opened, then interfaces give names to indices; all else builds on both
 
@@ -108,10 +110,11 @@ def read_facts(host: Host, node: str, *, look: bool = True) -> NodeFacts:
         ),
         uplink_mtu=min((mtus[route.ifindex] for route in default if route.ifindex in mtus), default=1500),
         routes=tuple(
-            HostRoute(route.to, names.get(route.ifindex, ""))
+            HostRoute(route.to, names.get(route.ifindex, ""), route.protocol in _DAEMONS)
             for route in sorted(routes)
             if route.ifindex
             and route.ifindex not in ours
+            and not (route.protocol == PROTOCOL and str(route_key("", route.to)) in host.inventory.made)
             and route.to not in ("0.0.0.0/0", "::/0")
             and not route.to.startswith(("fe80::", "ff00::"))
             and names.get(route.ifindex) != "lo"

@@ -18,10 +18,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from reconciler.drivers.driver import host_port
+from reconciler.drivers.driver import Place, host_port, place_of
 from reconciler.drivers.firewall import FAMILY, FILTER, table_name
 from reconciler.drivers.nftexpr import DROP, Expr, address, match, payload, rule, vmap
 from reconciler.drivers.registry import drivers
+from reconciler.drivers.routed import port_of
 from reconciler.errors import Origin, Problem
 from reconciler.resources.nft import (
     NftChain,
@@ -36,7 +37,7 @@ from reconciler.resources.nft import (
 )
 from reconciler.resources.qdisc import Qdisc, qdisc_key
 from reconciler.resources.resource import Resource
-from reconciler.topology.view import EndpointView, NodeFacts, RateView, Topology
+from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, RateView, Topology
 
 MANGLE = -150  # nft(8), table of standard priority names
 _KINDS = {4: "ipv4_addr", 6: "ipv6_addr"}
@@ -61,14 +62,14 @@ class RatesFeature:
             for endpoint in network.local:
                 driver = drivers()[network.driver]
                 counted = (endpoint.connections_in, endpoint.connections_out, endpoint.dscp)
-                if any(each is not None for each in counted) and driver.host_interface(network) is None:
+                if any(each is not None for each in counted) and place_of(driver, network) is not Place.HOST:
                     yield Problem(
                         endpoint.at("spec", "rates"),
                         f"endpoint {endpoint.name}: packets of driver {network.driver} do not pass the host, which would count "
                         "its connections or set its DSCP",
                         "leave connectionsIn, connectionsOut and dscp out",
                     )
-                if endpoint.receive is not None and host_port(drivers()[network.driver], network, endpoint) is None:
+                if endpoint.receive is not None and _port(network, endpoint) is None:
                     yield Problem(
                         endpoint.at("spec", "rates", "receive"),
                         f"endpoint {endpoint.name}: networks of driver {network.driver} have no host side that could hold back "
@@ -81,11 +82,17 @@ class RatesFeature:
         for network in topology.networks:
             for endpoint in network.local:
                 origin = replace(endpoint.origin, driver=network.driver)
-                port = host_port(drivers()[network.driver], network, endpoint)
+                port = _port(network, endpoint)
                 if endpoint.receive is not None and port is not None:
                     yield _bucket("", port, endpoint.receive, origin)
                 if endpoint.send is not None:
                     yield _bucket(endpoint.sandbox.netns, endpoint.interface, endpoint.send, origin)
+
+
+def _port(network: NetworkView, endpoint: EndpointView) -> str | None:
+    """The interface of the host that sends what the endpoint receives."""
+    driver = drivers()[network.driver]
+    return host_port(driver, network, endpoint) or port_of(network, endpoint)
 
 
 def _bucket(netns: str, dev: str, rate: RateView, origin: Origin) -> Qdisc:

@@ -34,9 +34,8 @@ class Config:
             return file.read(_LARGEST).decode("utf-8", "replace")
 
     @staticmethod
-    def write(path: str, content: str) -> None:
-        """Replace the file; its owner is that of its folder, as daemons that drop their rights need it, its mode 0640.
-        Raises OSError."""
+    def write(path: str, content: str, mode: int = 0o640) -> None:
+        """Replace the file; its owner is that of its folder, as daemons that drop their rights need it. Raises OSError."""
         place = Path(path)
         about = place.parent.stat()
         fd, draft = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
@@ -44,7 +43,7 @@ class Config:
             with os.fdopen(fd, "w") as file:
                 file.write(content)
                 file.flush()
-                os.fchmod(fd, 0o640)
+                os.fchmod(fd, mode)
                 os.fchown(fd, about.st_uid, about.st_gid)
                 os.fsync(fd)
             Path(draft).replace(place)

@@ -17,7 +17,17 @@ class Program:
     notifies: bool = False
 
 
+# Routes of a BIRD that ended unasked stay in force until the one that follows it has heard the same again (-R); where there
+# are none, it waits for nobody. $0 is the runtime folder.
+_BIRD = """\
+cd "$0/bird" || exit
+[ -z "$(ip route show table all proto bird; ip -6 route show table all proto bird)" ] || recover=-R
+! id bird >/dev/null 2>&1 || user='-u bird -g bird'
+exec bird -f $recover $user -c "$0/bird/bird.conf" -s "$0/bird/bird.ctl"
+"""
+
 PROGRAMS: Mapping[str, Program] = {
+    "bird": Program(("/bin/sh", "-c", _BIRD)),
     "dhcp": Program((sys.executable, "-P", "-m", "reconciler.dhcp")),
     "attendant": Program((sys.executable, "-P", "-m", "reconciler.attendant"), notifies=True),
 }

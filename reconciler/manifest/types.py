@@ -89,6 +89,12 @@ def _mac(value: str) -> str:
     return mac
 
 
+def _path(value: str) -> str:
+    if not value.startswith("/") or len(value) > 255 or ".." in value.split("/") or not value.isprintable():
+        raise ValueError(f"{value!r} is not the path of a file: write an absolute one, like /etc/cnm/leaf.password")
+    return value
+
+
 def _sysctl(value: str) -> str:
     if not _SYSCTL.match(value) or ".." in value or not value.replace("/", ".").startswith("net."):
         raise ValueError(f"{value!r} is not a network sysctl: write one under net., like 'net.ipv4.conf.all.rp_filter'")
@@ -125,6 +131,7 @@ Cidr = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(_cidr), _text, _schema("CIDR", "^[0-9a-fA-F.:]+/[0-9]{1,3}$")
 ]
 Mac = Annotated[str, AfterValidator(_mac), _schema("MAC address", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
+FilePath = Annotated[str, AfterValidator(_path), _schema("path", "^/", maxLength=255)]
 Mtu = Annotated[int, Field(ge=68, le=65535)]
 SysctlName = Annotated[str, AfterValidator(_sysctl), _schema("sysctl", "^net[./]")]
 SysctlValue = Annotated[

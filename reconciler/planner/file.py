@@ -249,7 +249,12 @@ def snapshot_from_data(data: Any) -> Observation:
     facts = _Reader.mapping(document["facts"], names, "facts", frozenset({"functions", "sockets"}))
     if type(facts["uplink_mtu"]) is not int:
         raise ValueError("facts: uplink_mtu is a number")
-    routes = [_Reader.mapping(route, {"to", "dev"}, "route") for route in _Reader.listing(facts["routes"], "routes")]
+    routes = [
+        _Reader.mapping(route, {"to", "dev"}, "route", frozenset({"daemon"}))
+        for route in _Reader.listing(facts["routes"], "routes")
+    ]
+    if any(type(route.get("daemon", False)) is not bool for route in routes):
+        raise ValueError("facts: daemon of a route is true or false")
     links = [
         _Reader.mapping(
             link,
@@ -274,7 +279,10 @@ def snapshot_from_data(data: Any) -> Observation:
             capabilities=frozenset(texts["capabilities"]),
             ra_links=texts["ra_links"],
             uplink_mtu=facts["uplink_mtu"],
-            routes=tuple(HostRoute(text(route["to"], "to"), text(route["dev"], "dev")) for route in routes),
+            routes=tuple(
+                HostRoute(text(route["to"], "to"), text(route["dev"], "dev"), route.get("daemon", False))
+                for route in routes
+            ),
             nameservers=texts["nameservers"],
             links=tuple(
                 HostLink(

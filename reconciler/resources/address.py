@@ -68,8 +68,8 @@ class Address(Resource):
 
     def takes_along(self, seen: Seen) -> Iterable[Key]:
         """With a primary IPv4 address go the secondaries of its subnet, the routes through that subnet and its
-        permanent neighbours; with the last IPv4 address of an interface all its IPv4 routes; with any address
-        the routes that name it as source (net/ipv4/fib_frontend.c: fib_del_ifaddr, fib_disable_ip)."""
+        permanent neighbours; with the last IPv4 address of an interface all its IPv4 routes and neighbours; with any
+        address the routes that name it as source (net/ipv4/fib_frontend.c: fib_del_ifaddr, fib_disable_ip)."""
         mine = ip_interface(self.address)
         others = [other for other in seen.hanging_on(link_key(self.key.netns, self.dev)) if other.key != self.key]
         if mine.version == 6:
@@ -90,8 +90,10 @@ class Address(Resource):
                 through = primary and via != "" and ip_address(via) in mine.network
                 if through or not kept or getattr(other, "src", None) == str(mine.ip):
                     yield other.key
-            elif kind == "neighbour" and primary and ip_address(name.partition("/")[2]) in mine.network:
-                yield other.key
+            elif kind == "neighbour" and ":" not in name.partition("/")[2]:
+                near = primary and ip_address(name.partition("/")[2]) in mine.network
+                if near or not kept:
+                    yield other.key
 
 
 class AddressActuator:

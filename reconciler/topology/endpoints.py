@@ -124,9 +124,7 @@ def resolve_endpoints(
         if check_references(document, networks, sandboxes, problems)
     ]
     plugs.sort(key=lambda plug: (plug.network.name, plug.document.name))
-    pools = {
-        name: network.options.pools(network.subnets, network.nodes, lock.blocks) for name, network in networks.items()
-    }
+    pools = _pools(networks, lock)
     _static(plugs, pools, problems)
     locked, chosen = _automatic(plugs, pools, lock, problems)
     _interfaces(plugs, problems)
@@ -139,6 +137,23 @@ def resolve_endpoints(
     _unique(plugs, views, problems)
     blocks = {name: [block for pool in members for block in pool.blocks()] for name, members in pools.items()}
     return Allocated(views, blocks, locked, chosen)
+
+
+def _pools(networks: Mapping[str, NetworkView], lock: Lock) -> dict[str, list[Pool]]:
+    """The pools of each network; those that several draw from are the same object."""
+    shared: dict[str, Pool] = {}
+    found: dict[str, list[Pool]] = {}
+    for name, network in networks.items():
+        fresh = [subnet for subnet in network.subnets if subnet.pool is None or subnet.pool.name not in shared]
+        made = iter(network.options.pools(fresh, network.nodes, lock.blocks))
+        members = found[name] = []
+        for subnet in network.subnets:
+            pool = shared.get(subnet.pool.name) if subnet.pool is not None else None
+            pool = pool or next(made)
+            if subnet.pool is not None:
+                shared[subnet.pool.name] = pool
+            members.append(pool)
+    return found
 
 
 def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: Problems) -> None:

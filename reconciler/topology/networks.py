@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -12,9 +12,11 @@ from reconciler.manifest.kinds.network import Network
 from reconciler.manifest.kinds.network import Subnet as SubnetModel
 from reconciler.manifest.lockfile import Lock
 from reconciler.manifest.suggest import meant
+from reconciler.policy.selector import Selector
 from reconciler.topology.allocate import default_gateway, free_subnet, reserved, reserved_for
 from reconciler.topology.options import NetworkOptions
-from reconciler.topology.view import NetworkView, NodeFacts, NodeView, Subnet, SubnetView
+from reconciler.topology.pools import pool_of_its_own
+from reconciler.topology.view import NetworkView, NodeFacts, NodeView, PoolView, Subnet, SubnetView
 
 if TYPE_CHECKING:
     from reconciler.topology.resolve import Problems
@@ -25,6 +27,7 @@ FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1  # what is below is left to those who 
 
 def resolve_networks(
     documents: Sequence[Document],
+    pools: Mapping[str, tuple[PoolView, Selector]],
     nodes: Sequence[NodeView],
     node: str,
     lock: Lock,
@@ -32,7 +35,7 @@ def resolve_networks(
     problems: Problems,
 ) -> tuple[dict[str, NetworkView], Lock]:
     """(networks by name, still without endpoints; what the lock file shall hold of automatic subnets and VNIs)."""
-    chosen = _automatic(documents, lock, facts, problems)
+    chosen = _automatic(documents, pools, lock, facts, problems)
     here = next((view for view in nodes if view.name == node), None)
     views: dict[str, NetworkView] = {}
     for document in documents:
@@ -43,13 +46,18 @@ def resolve_networks(
         for subnet in model.spec.subnets or [SubnetModel(cidr=ip_network(c)) for c in chosen.get(document.name, ())]:
             earlier = sum(other.cidr.version == subnet.cidr.version for other in subnets)
             segment = options.segment(subnet.cidr, earlier)
-            subnets.append(replace(_subnet(document, len(subnets), subnet, options, problems), segment=segment))
+            view = replace(_subnet(document, len(subnets), subnet, options, problems), segment=segment)
+            if options.pooled():
+                view = replace(view, pool=pool_of_its_own(document.name, view.cidr, nodes, node, view))
+            subnets.append(view)
+        if model.spec.subnets is None and options.pooled():
+            subnets = list(_from_pools(document, pools, problems))
         views[document.name] = NetworkView(
             name=document.name,
             driver=model.spec.driver,
             options=document.options,
             subnets=tuple(subnets),
-            mtu=model.spec.mtu or options.default_mtu(facts, here),
+            mtu=model.spec.mtu or options.default_mtu(facts, here, subnets),
             internal=model.spec.internal,
             labels=dict(model.metadata.labels),
             endpoints=(),
@@ -69,6 +77,22 @@ def resolve_networks(
     _overlaps(documents, views, problems)
     views, vnis = _numbered(views, lock)
     return _allowing(documents, views, problems), Lock(subnets=chosen, vnis=vnis)
+
+
+def _from_pools(
+    document: Document, pools: Mapping[str, tuple[PoolView, Selector]], problems: Problems
+) -> Iterable[SubnetView]:
+    """The pools that a network draws from, by name."""
+    labels = {**document.model.metadata.labels, "cnm/network": document.name}
+    mine = [pool for _name, (pool, networks) in sorted(pools.items()) if networks.matches(labels)]
+    if not mine:
+        problems.add(
+            document.at("spec"),
+            f"network {document.name} has no subnets, and no IPPool is for it",
+            "write spec.subnets, or an IPPool whose selector spec.networks it matches",
+        )
+    for pool in mine:
+        yield SubnetView(pool.cidr, None, pool.cidr, {}, document.origin, pool=pool)
 
 
 def _numbered(views: dict[str, NetworkView], lock: Lock) -> tuple[dict[str, NetworkView], dict[str, tuple[str, ...]]]:
@@ -105,16 +129,20 @@ def _numbered(views: dict[str, NetworkView], lock: Lock) -> tuple[dict[str, Netw
 
 
 def _automatic(
-    documents: Sequence[Document], lock: Lock, facts: NodeFacts, problems: Problems
+    documents: Sequence[Document],
+    pools: Mapping[str, tuple[PoolView, Selector]],
+    lock: Lock,
+    facts: NodeFacts,
+    problems: Problems,
 ) -> dict[str, tuple[str, ...]]:
     """Subnets for networks that name none: the locked one while it is free, else the next of the pools."""
-    taken: list[Subnet] = []
+    taken: list[Subnet] = [pool.cidr for pool, _networks in pools.values()]
     for document in documents:
         taken += [subnet.cidr for subnet in document.model.spec.subnets or ()]  # type: ignore[attr-defined]  # a Network
     chosen: dict[str, tuple[str, ...]] = {}
     waiting = []
     for document in documents:
-        if document.model.spec.subnets is not None:  # type: ignore[attr-defined]  # a Network
+        if document.model.spec.subnets is not None or document.options.pooled():  # type: ignore[attr-defined]  # a Network
             continue
         locked = [ip_network(text) for text in lock.subnets.get(document.name, ())]
         if locked and not any(a.version == b.version and a.overlaps(b) for a in locked for b in taken):
@@ -182,8 +210,12 @@ def _subnet(
 def _overlaps(documents: Sequence[Document], views: dict[str, NetworkView], problems: Problems) -> None:
     """Every pair of one routing domain once, by sorting: an overlap is always with the widest one that began before."""
     domains: dict[tuple[int, str], list[tuple[int, int, str, int, SubnetView]]] = {}
+    shared: set[str] = set()
     for doc in documents:
         for n, s in enumerate(views[doc.name].subnets):
+            if s.pool is not None and s.pool.name in shared:
+                continue  # several networks draw from it
+            shared.update({s.pool.name} if s.pool is not None else ())
             span = (int(s.cidr.network_address), -int(s.cidr.broadcast_address), doc.name, n, s)
             domains.setdefault((s.cidr.version, doc.options.domain()), []).append(span)
     for _domain, spans in sorted(domains.items()):

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def resolve_nodes(
-    documents: Sequence[Document], node: str, problems: Problems, *, allow_empty: bool = False
+    documents: Sequence[Document], node: str, problems: Problems, *, allow_empty: bool = False, asn: int = 64512
 ) -> tuple[tuple[NodeView, ...], str]:
     """(all nodes by name, the name of this one). Without Node documents there is one host: this. That none of
-    them is this host is a problem, unless ``allow_empty``."""
+    them is this host is a problem, unless ``allow_empty``. ``asn`` is that of nodes which say none."""
     views = []
     for document in documents:
         model = document.model
@@ -25,7 +25,7 @@ def resolve_nodes(
         spec = model.spec
         labels = dict(model.metadata.labels)
         ports = tuple(spec.failsafe_ports)
-        speaker = _speaker(document, spec, problems)
+        speaker = _speaker(document, spec, asn, problems)
         views.append(NodeView(document.name, tuple(spec.addresses), labels, document.origin, ports, speaker))
     if documents and not allow_empty and node not in {view.name for view in views}:
         names = ", ".join(view.name for view in views)
@@ -37,7 +37,7 @@ def resolve_nodes(
     return tuple(views), node
 
 
-def _speaker(document: Document, spec: NodeSpec, problems: Problems) -> SpeakerView | None:
+def _speaker(document: Document, spec: NodeSpec, asn: int, problems: Problems) -> SpeakerView | None:
     bgp = spec.bgp
     if bgp is None:
         return None
@@ -48,4 +48,15 @@ def _speaker(document: Document, spec: NodeSpec, problems: Problems) -> SpeakerV
             f"node {document.name} has no IPv4 address to be its BGP identifier",
             "write spec.bgp.routerId, any IPv4 address that no other node has",
         )
-    return SpeakerView(bgp.asn, bgp.router_id or first, bgp.route_reflector, bgp.config_file, bgp.sockets)
+    bird = bgp.bird
+    return SpeakerView(
+        asn=bgp.asn or asn,
+        router_id=bgp.router_id or first,
+        reflector=bgp.route_reflector,
+        config_file=bgp.config_file,
+        sockets=bgp.sockets,
+        cluster_id=bgp.cluster_id or bgp.router_id or first,
+        include_file=bird.include_file if bird is not None else "",
+        bird_config=bird.config_file if bird is not None else "",
+        bird_socket=bird.socket if bird is not None else "",
+    )

@@ -28,6 +28,14 @@ class NetworkOptions(Model):
         """The next hop of an endpoint's default route where that is an address of no subnet."""
         return None
 
+    def pooled(self) -> bool:
+        """Whether subnets that the manifest does not name come from IPPools."""
+        return False
+
+    def routed(self) -> bool:
+        """Whether routing daemons tell this host of parts of the subnets: then their routes are no clash."""
+        return False
+
     def length(self, cidr: Subnet) -> int:
         """The prefix length of an endpoint's address of a subnet."""
         return cidr.prefixlen
@@ -69,7 +77,7 @@ class NetworkOptions(Model):
         driver has no such thing."""
         return None
 
-    def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
+    def default_mtu(self, facts: NodeFacts, node: NodeView | None, subnets: Sequence[SubnetView]) -> int:
         """The MTU in bytes of a network whose manifest says none. ``node`` is this host's Node document."""
         return min(DEFAULT_MTU, facts.uplink_mtu)
 

@@ -8,15 +8,17 @@ from ipaddress import ip_network
 
 from reconciler.errors import ManifestError, Origin, PlanError, Problem
 from reconciler.manifest.document import Document
+from reconciler.manifest.kinds.bgpconfiguration import BGPConfiguration
 from reconciler.manifest.lockfile import Lock
 from reconciler.policy.resolve import resolve_policies
 from reconciler.policy.view import DIRECTIONS
 from reconciler.topology.endpoints import Allocated, check_references, resolve_endpoints, spec_of
 from reconciler.topology.networks import resolve_networks
 from reconciler.topology.nodes import resolve_nodes
+from reconciler.topology.pools import resolve_pools
 from reconciler.topology.sandboxes import resolve_sandboxes
 from reconciler.topology.tenants import resolve_tenants
-from reconciler.topology.view import BlockView, NetworkView, NodeFacts, SandboxView, SubnetView, Topology
+from reconciler.topology.view import BlockView, NetworkView, NodeFacts, SandboxView, Subnet, SubnetView, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,18 @@ def resolve(
     ``allow_empty``: it is right that no Node document is this host, which then shall have nothing.
     """
     problems = Problems()
-    by_kind: dict[str, list[Document]] = {"Node": [], "Network": [], "Sandbox": [], "Endpoint": []}
+    by_kind: dict[str, list[Document]] = {"Node": [], "IPPool": [], "Network": [], "Sandbox": [], "Endpoint": []}
     others: list[Document] = []
     for document in sorted(documents, key=lambda document: (document.kind, document.name, document.origin)):
         if document.kind in by_kind:
             by_kind[document.kind].append(document)
         else:
             others.append(document)
-    nodes, here = resolve_nodes(by_kind["Node"], node, problems, allow_empty=allow_empty)
+    asn = next((d.model.spec.asn for d in others if isinstance(d.model, BGPConfiguration)), 64512)
+    nodes, here = resolve_nodes(by_kind["Node"], node, problems, allow_empty=allow_empty, asn=asn)
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
-    networks, decided = resolve_networks(by_kind["Network"], nodes, here, lock, facts, problems)
+    pools = resolve_pools(by_kind["IPPool"], nodes, here, problems)
+    networks, decided = resolve_networks(by_kind["Network"], pools, nodes, here, lock, facts, problems)
     if problems:  # endpoints of what is wrong would only repeat it
         wrong = {problem.origin.document for problem in problems}
         sound: list[Document] = []
@@ -169,16 +173,23 @@ def _refuse_unlocked(networks: Sequence[Document], new: Lock, lock: Lock, alloca
         raise PlanError(found)
 
 
+def _inside(part: Subnet, whole: Subnet) -> bool:
+    """Of one family."""
+    return part.prefixlen >= whole.prefixlen and part.network_address in whole
+
+
 def _host_clashes(networks: Iterable[NetworkView], facts: NodeFacts) -> Iterable[Problem]:
     """Subnets that cover a route of the host that is not ours: its traffic would go astray (moby#46756)."""
-    routes = [(ip_network(route.to), route.dev) for route in facts.routes]
+    routes = [(ip_network(route.to), route.dev, route.daemon) for route in facts.routes]
     for network in networks:
         if network.options is None or network.options.domain():
             continue
         shared = network.options.shares()
         for subnet in network.subnets:
-            for to, dev in routes:
+            for to, dev, daemon in routes:
                 if to.version == subnet.cidr.version and dev not in shared and subnet.cidr.overlaps(to):
+                    if daemon and network.options.routed() and _inside(to, subnet.cidr):
+                        continue  # where other nodes' addresses are
                     yield Problem(
                         subnet.origin,
                         f"subnet {subnet.cidr} overlaps this host's route to {to} (dev {dev or '?'})",

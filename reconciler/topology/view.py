@@ -30,6 +30,25 @@ class BlockView:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolView:
+    """Addresses for routed networks (IPPool). ``nodes`` are those that get blocks of ``block_length``, at most
+    ``max_blocks`` each; ``strict``: they borrow none. ``encapsulation``: never | always | cross-subnet."""
+
+    name: str
+    cidr: Subnet
+    block_length: int
+    nodes: frozenset[str]
+    origin: Origin
+    max_blocks: int | None = None
+    strict: bool = False
+    nat: bool = False
+    encapsulation: str = "never"
+    vni: int = 0
+    port: int = 0
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SubnetView:
     """One subnet of a network. ``gateway`` is None when the network has none (isolated mode). Subnets of one
     ``segment`` (numbered from 0) share a link layer; most drivers have one only. ``blocks`` are those of all nodes, by
@@ -42,6 +61,7 @@ class SubnetView:
     origin: Origin
     segment: int = 0
     blocks: tuple[BlockView, ...] = ()
+    pool: PoolView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +170,19 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerView:
-    """How a node speaks BGP. ``reflector``: it passes on what others of its AS tell it (RFC 4456)."""
+    """How a node speaks BGP. ``reflector``: it passes on what others of its AS tell it (RFC 4456). ``config_file`` and
+    ``sockets`` are FRR's. ``include_file``, ``bird_config`` and ``bird_socket`` are those of a BIRD that somebody else runs, ""
+    where it is our own."""
 
     asn: int
     router_id: str
     reflector: bool
     config_file: str
     sockets: str
+    cluster_id: str = ""
+    include_file: str = ""
+    bird_config: str = ""
+    bird_socket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +248,12 @@ class NetworkView:
 
 @dataclass(frozen=True, slots=True)
 class HostRoute:
-    """A route of the host that is not ours: what an automatic or explicit subnet must not cover."""
+    """A route of the host that is not ours: what an automatic or explicit subnet must not cover. ``daemon``: a routing
+    daemon's (BIRD, zebra)."""
 
     to: str
     dev: str
+    daemon: bool = False
 
 
 @dataclass(frozen=True, slots=True)

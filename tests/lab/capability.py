@@ -202,6 +202,7 @@ def _openvswitch() -> str:
 
 _PROBES: dict[str, Callable[[], str]] = {
     "esp": _esp,
+    "bird": lambda: _command("bird"),
     "frr": _frr,
     "lane": _lane,
     "netns": _netns,
@@ -221,7 +222,7 @@ _FAMILIES: dict[str, Callable[[str], str]] = {
 _TOOLS = {"ipset": "ipset", "nft": "nft", "ping": "ping", "strace": "strace", "xtables": "iptables-legacy"}
 _PROVIDERS = {
     **dict.fromkeys(
-        ("lane", "netns", "root", "nft", "ping", "strace", "command", "frr", "openvswitch"), Provider.MACHINE
+        ("lane", "netns", "root", "nft", "ping", "strace", "command", "bird", "frr", "openvswitch"), Provider.MACHINE
     ),
     "sriov-nic": Provider.HARDWARE,
 }

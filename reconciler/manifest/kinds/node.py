@@ -14,11 +14,25 @@ RouterId = Annotated[str, StringConstraints(pattern=rf"^{_OCTET}(\.{_OCTET}){{3}
 _Path = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$", max_length=255)]
 
 
-class Bgp(Model):
-    """How this node speaks BGP, for overlays whose control plane is EVPN. FRR does it; the file is cnm's alone."""
+class ExistingBird(Model):
+    """A BIRD that somebody else runs. cnm writes one file, which the BIRD's own configuration includes."""
 
-    asn: Annotated[int, Field(ge=1, le=4294967294)] = Field(
-        default=64512, description="Autonomous system number, the same on all nodes."
+    include_file: _Path = Field(
+        description="The file that cnm writes; bird.conf must have a line 'include \"FILE\";' with it."
+    )
+    config_file: _Path = Field(
+        default="/etc/bird/bird.conf", description="The BIRD's own configuration, which is only read, to check it."
+    )
+    socket: _Path = Field(default="/run/bird/bird.ctl", description="The BIRD's control socket.")
+
+
+class Bgp(Model):
+    """How this node speaks BGP: by a BIRD of cnm's own for routed networks, by FRR (whose file is cnm's alone) for
+    overlays whose control plane is EVPN."""
+
+    asn: Annotated[int, Field(ge=1, le=4294967294)] | None = Field(
+        default=None,
+        description="Autonomous system number; for EVPN the same on all nodes. Default: that of the BGPConfiguration, 64512.",
     )
     router_id: RouterId | None = Field(
         default=None, description="BGP identifier, written as an IPv4 address. Default: the node's first IPv4 address."
@@ -26,6 +40,14 @@ class Bgp(Model):
     route_reflector: bool = Field(
         default=False,
         description="True: passes on what others tell it (RFC 4456). Where there is one, the others speak to it alone.",
+    )
+    cluster_id: RouterId | None = Field(
+        default=None,
+        description="The cluster of a route reflector (RFC 4456, 7), written as an IPv4 address; the same on reflectors that "
+        "serve the same nodes. Default: its BGP identifier.",
+    )
+    bird: ExistingBird | None = Field(
+        default=None, description="Use a BIRD that runs on the node already. Default: cnm runs one of its own."
     )
     config_file: _Path = Field(
         default="/etc/frr/frr.conf", description="The file that FRR on this node reads; it is written whole."
