@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from reconciler.errors import ObservationError
@@ -38,34 +39,45 @@ class OpenFlow:
         self._ovsdb = ovsdb
         self._step = step
 
+    @property
+    def installed(self) -> bool:
+        return bool(self._program)
+
     @cached_property
     def _program(self) -> str:
         return shutil.which("ovs-ofctl") or ""
 
-    def ours(self, owner: str) -> Iterable[str]:
-        """Bridges that are this owner's, or that have a port of this owner's."""
+    def own(self, owner: str) -> list[str]:
+        """Bridges that are this owner's."""
+        return self._marked(owner)[0]
+
+    def ours(self, owner: str) -> list[str]:
+        """Those, and bridges that have a port of this owner's."""
+        return [name for names in self._marked(owner) for name in names]
+
+    def _marked(self, owner: str) -> tuple[list[str], list[str]]:
         if not self._ovsdb.present():
-            return ()
+            return [], []
         tables = self._ovsdb.select({"Bridge": ("name", "ports", "external_ids"), "Port": ("_uuid", "external_ids")})
-        marked = {row["_uuid"][1] for row in tables["Port"] if pairs(row["external_ids"]).get("cnm-owner") == owner}
-        return [
-            row["name"]
-            for row in tables["Bridge"]
-            if pairs(row["external_ids"]).get("cnm-owner") == owner or not marked.isdisjoint(atoms(row["ports"]))
-        ]
+        ports = {row["_uuid"][1] for row in tables["Port"] if pairs(row["external_ids"]).get("cnm-owner") == owner}
+        own = [row["name"] for row in tables["Bridge"] if pairs(row["external_ids"]).get("cnm-owner") == owner]
+        joined = [row["name"] for row in tables["Bridge"] if not ports.isdisjoint(atoms(row["ports"]))]
+        return own, [name for name in joined if name not in own]
+
+    def socket(self, bridge: str) -> Path:
+        """Where a bridge is spoken to."""
+        return self._ovsdb.runtime / f"{bridge}.mgmt"
 
     def stands(self, bridge: str) -> bool:
         """Whether ovs-vswitchd has this bridge: then it serves a socket for it."""
-        return (self._ovsdb.runtime / f"{bridge}.mgmt").is_socket()
+        return self.socket(bridge).is_socket()
 
     def flows(self, bridge: str, only: str = "") -> list[Flow]:
         """All flows, or those that ``only`` (a match with a cookie) selects; none when there is no such bridge. Raises
         ObservationError."""
         if not self.stands(bridge):
             return []
-        done = self._run(
-            ["--names", "--no-stats", "dump-flows", self._ovsdb.management(bridge), *filter(None, (only,))]
-        )
+        done = self._run(["--names", "--no-stats", "dump-flows", f"unix:{self.socket(bridge)}", *filter(None, (only,))])
         if done.returncode:
             if "Connection refused" in done.stderr:  # the socket is left of a daemon that was killed
                 return []
@@ -81,7 +93,7 @@ class OpenFlow:
         if not self._program:
             return _MISSING
         text = "\n".join(lines) + "\n"
-        done = self._run(["--bundle", "add-flows", self._ovsdb.management(bridge), "-"], text)
+        done = self._run(["--bundle", "add-flows", f"unix:{self.socket(bridge)}", "-"], text)
         return _words(done.stderr) if done.returncode else ""
 
     def _run(self, arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ Nothing is opened before somebody asks, so a host without Open vSwitch pays one 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from struct import Struct
 from typing import Any, NamedTuple
 
 from reconciler.errors import ObservationError
@@ -21,7 +23,7 @@ from reconciler.host.step import Step, unhindered
 DATABASE = "Open_vSwitch"
 _RUNTIME = "/run/openvswitch"
 _ANSWER = 30.0  # seconds that an answer may take
-_LOCK = "ovs_vswitchd"  # what ovs-vswitchd holds in the database as long as it runs (vswitchd/bridge.c)
+_FLOCK = Struct("=hhxxxxqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 _DECODER = json.JSONDecoder()
 
 Uuid = str
@@ -66,13 +68,24 @@ class Ovsdb:
             return f"ovsdb-server does not answer at {self.path}: {error.strerror or error}"
         return ""
 
-    def present(self) -> bool:
-        """Whether there is a server that answers. No socket, or one that nobody serves: no."""
+    def lacks_dpdk(self) -> str:
+        """ "" when ovs-vswitchd was built with DPDK."""
+        if not self.present():
+            return self.missing()
+        rows = self.select({DATABASE: ("dpdk_version",)})[DATABASE]
+        version = next((text for row in rows for text in atoms(row["dpdk_version"])), "none")
+        return "this ovs-vswitchd is one without DPDK" if version in ("", "none") else ""
+
+    def present(self, *, asked: bool = False) -> bool:
+        """Whether there is a server that answers. No socket, or one that nobody serves: no; nor one that we may not speak to,
+        unless it is ``asked`` for. Raises ObservationError."""
         try:
             self._connected()
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
         except OSError as error:
+            if isinstance(error, PermissionError) and not asked:
+                return False
             raise ObservationError(f"{self.path}: {error.strerror or error}") from None
         return True
 
@@ -99,14 +112,23 @@ class Ovsdb:
         return results, _refusal(results)
 
     def switching(self) -> bool:
-        """Whether ovs-vswitchd runs: while it does, it holds a lock in the database, which we are then not given."""
-        try:
-            wire = self._connected()
-            free = bool(wire.call("lock", [_LOCK], _ANSWER).get("locked"))
-            wire.call("unlock", [_LOCK], _ANSWER)
-        except OSError:
-            return False
-        return not free
+        """Whether ovs-vswitchd runs."""
+        return self.pid() != 0
+
+    def pid(self) -> int:
+        """The process id of ovs-vswitchd, as it is told in our process namespace (-1: it is in another one); 0 when it does
+        not run. It holds a lock on its pid file as long as it lives (lib/daemon-unix.c). The file is called as the program is:
+        ovs-vswitchd-dpdk as well."""
+        for path in sorted(self.runtime.glob("ovs-vswitchd*.pid")):
+            try:
+                with path.open("rb") as file:
+                    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                    kind, _whence, _start, _length, pid = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
+            except OSError:
+                continue
+            if kind != fcntl.F_UNLCK:
+                return pid or -1
+        return 0
 
     def settled(self, number: int, patience: float) -> bool:
         """Wait until ovs-vswitchd has brought configuration ``number`` (next_cfg) into being, or for ``patience`` s."""
@@ -132,34 +154,64 @@ class Ovsdb:
                 if seen >= number:
                     return True
 
+    def changes(self, tables: Mapping[str, Sequence[str]], database: str = DATABASE) -> Changes:
+        """A connection of its own that tells when one of these columns changes (RFC 7047, 4.1.5). Raises OSError."""
+        return Changes(self.path, tables, database)
+
     def command(self, method: str, *parameters: str) -> str:
         """A command of ovs-vswitchd (ovs-appctl(8)): what it says. Raises OSError."""
-        pid = (self.runtime / "ovs-vswitchd.pid").read_text().strip()
-        wire = _Wire(self.runtime / f"ovs-vswitchd.{pid}.ctl")
-        try:
-            return str(wire.call(method, list(parameters), _ANSWER))
-        finally:
-            wire.close()
-
-    def management(self, bridge: str) -> str:
-        """Where the OpenFlow side of a bridge of this switch is spoken to, as ovs-ofctl(8) wants it."""
-        return f"unix:{self.runtime / bridge}.mgmt"
+        for path in sorted(self.runtime.glob("ovs-vswitchd*.ctl")):
+            try:
+                wire = _Wire(path)
+            except ConnectionRefusedError:  # left of one that was killed
+                continue
+            try:
+                return str(wire.call(method, list(parameters), _ANSWER))
+            finally:
+                wire.close()
+        raise FileNotFoundError(2, "ovs-vswitchd takes no commands", str(self.runtime))
 
     def _connected(self) -> _Wire:
+        """Raises OSError. A connection that was closed is seen to be before anything is written to it."""
+        if self._wire is not None and self._wire.closed():
+            self.close()
         if self._wire is None:
             self._wire = _Wire(self.path)
         return self._wire
 
     def _call(self, method: str, parameters: Sequence[Any]) -> Any:
-        """Asked once more where the server was restarted since the last time: what it then gets, it gets for the first
-        time, because a connection that was closed is seen to be before anything is written to it."""
-        if self._wire is not None and self._wire.closed():
-            self.close()
+        """On a connection that the server closed, by a restart, nothing was asked: a new one is opened."""
         try:
             return self._connected().call(method, parameters, _ANSWER)
         except OSError:
             self.close()
             raise
+
+
+class Changes:
+    """What is told unasked."""
+
+    def __init__(self, path: Path, tables: Mapping[str, Sequence[str]], database: str) -> None:
+        self._wire = _Wire(path)
+        asked = {table: [{"columns": list(columns), "select": {"initial": False}}] for table, columns in tables.items()}
+        try:
+            self._wire.call("monitor", [database, None, asked], _ANSWER)
+        except OSError:
+            self._wire.close()
+            raise
+
+    def fileno(self) -> int:
+        return self._wire.fileno()
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def heard(self) -> bool | None:
+        """Whether anything changed; None when the server has gone."""
+        try:
+            return any(message.get("method") == "update" for message in self._wire.waiting())
+        except OSError:
+            return None
 
 
 def _refusal(results: Sequence[Any]) -> Refused | None:
@@ -201,6 +253,26 @@ class _Wire:
         finally:
             self._socket.settimeout(_ANSWER)
         return False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """What was said unasked; echo requests are answered. Raises OSError when the other side has gone."""
+        found = []
+        gone = self.closed()
+        while self._text.endswith("}"):
+            try:
+                message, end = _DECODER.raw_decode(self._text)
+            except ValueError:
+                break
+            self._text = self._text[end:].lstrip()
+            found.append(message)
+            if message.get("method") == "echo" and not gone:
+                self._send({"result": message["params"], "error": None, "id": message["id"]})
+        if gone and not found:
+            raise ConnectionResetError(104, "the connection was closed")
+        return found
 
     def call(self, method: str, parameters: Sequence[Any], patience: float) -> Any:
         """The result. Raises OSError: TimeoutError, ConnectionError, and EINVAL with the words of an error."""

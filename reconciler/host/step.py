@@ -13,7 +13,7 @@ Step = Callable[[str, str], None]
 """Called with the sort of step and a word on it, before it is done; an OSError that it raises is what the step then
 meets. Sorts: ``datagram`` (netlink requests that the kernel works through in one go, even when we are killed),
 ``netlink`` (one request in it), ``nft``, ``ovsdb`` (one transaction), ``openflow`` (one bundle),
-``sysctl``, ``netns``, ``file``, ``journal``,
+``sysctl``, ``offload``, ``netns``, ``file``, ``journal``,
 ``process`` (started or ended), ``apic`` (one POST), ``attendant`` (something that it is handed or drops)."""
 
 

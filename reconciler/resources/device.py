@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from reconciler.host.namespace import Namespace
 
 _PATIENCE = 30  # tenths of a second
+SWITCH = "ovs:"  # how Link.device begins for what Open vSwitch made for a port, and the kinds that this is of
+MADE_BY_SWITCH = frozenset(("tun", "openvswitch"))
+LEFT = "left"  # what it is of what is left of a switch that ended
 GIVEN = "given"  # what Link.device is of hardware of the host that is in a sandbox
 ASTRAY = "astray"  # what Link.device is of hardware that we hold, but that is not where it belongs
 
@@ -51,10 +54,12 @@ def astray(host: Host, owner: str) -> Iterable[Observed]:
             yield Observed(Link(key=key, type=None, device=ASTRAY, up=raw.up, mtu=raw.mtu, mac=raw.mac), owner)
 
 
-def take(host: Host, spec: Link, index: int) -> Namespace:
-    """Move what ``spec.device`` names into the sandbox, under its name and a number of our choice; it is down there.
-    Raises OSError."""
+def take(host: Host, spec: Link, index: int) -> int:
+    """Move what ``spec.device`` names into the sandbox, under its name and a number of our choice; it is down there. Its
+    number there. Raises OSError."""
     name, namespace = str(spec.key), host.netns(spec.key.netns)
+    if spec.device is not None and spec.device.startswith(SWITCH):
+        return _fetch(host, spec, namespace, index)
     held = host.inventory.devices.get(name)
     raw = _find(host, spec.device or "", patient=held is not None)
     if held is None or held["hardware"] != raw.device:
@@ -73,7 +78,49 @@ def take(host: Host, spec: Link, index: int) -> Namespace:
     with namespace.descriptor() as fd:
         _send(host.root, wire.move_link(raw.ifindex, fd, index, spec.key.name))
     host.root.look()
-    return namespace
+    return index
+
+
+def _fetch(host: Host, spec: Link, namespace: Namespace, index: int) -> int:
+    """What Open vSwitch made on the host for a port: nothing of it is to be remembered, it goes with its port."""
+    port = (spec.device or "").removeprefix(SWITCH)
+    for _ in range(_PATIENCE):
+        host.root.look()
+        raw = next((raw for raw in host.root.links if raw.name == port), None)
+        if raw is not None and raw.kind not in MADE_BY_SWITCH:
+            raise OSError(EEXIST, f"interface {port} is not Open vSwitch's, but of kind {raw.kind or 'hardware'}")
+        if raw is not None and namespace is host.root:
+            return raw.ifindex
+        if raw is not None:
+            with namespace.descriptor() as fd:
+                _send(host.root, wire.move_link(raw.ifindex, fd, index, spec.key.name))
+            host.root.look()
+            return index
+        sleep(0.1)
+    raise OSError(ENODEV, f"Open vSwitch has made no interface for port {port}")
+
+
+def port_of(host: Host, netns: str, raw: wire.RawLink) -> str:
+    """What Link.device is of an interface that Open vSwitch made and we took: a tap outlives the ovs-vswitchd that served
+    it, and a new one makes another on the host."""
+    again = netns and any(link.name == raw.name and link.kind in MADE_BY_SWITCH for link in host.root.links)
+    return LEFT if again else f"{SWITCH}{raw.name}"
+
+
+def release(host: Host, key: Key) -> None:
+    """Give back what Open vSwitch made: down, without our mark, on the host. Absent is success. Raises OSError."""
+    if key.netns not in host.open_namespaces():
+        return
+    namespace = host.netns(key.netns)
+    namespace.look()
+    raw = next((raw for raw in namespace.links if raw.name == key.name), None)
+    if raw is None or raw.kind not in MADE_BY_SWITCH:
+        return
+    marks = [wire.delete_altname(raw.ifindex, name) for name in raw.altnames if owner_of([name])[0]]
+    _send(namespace, wire.set_link(raw.ifindex, up=False), *marks)
+    if namespace is not host.root:
+        _move_home(host, namespace, raw.ifindex, key.name)
+    namespace.look()
 
 
 def give_back(host: Host, key: Key) -> None:

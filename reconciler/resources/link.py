@@ -44,7 +44,8 @@ class Link(Resource):
     (macvlan, vlan, vxlan), which may be in another namespace. ``addr_gen`` is ``none`` or
     ``eui64``: whether the kernel adds an IPv6 link-local address by itself. ``peer`` is set on the end of a
     veth pair that makes the pair; the other end names it in ``maker``. ``device`` is hardware of the host that is
-    moved into the sandbox and given back: ``pf:NAME``, ``vf:PF/NUMBER``. ``existing`` True: made by
+    moved into the sandbox and given back: ``pf:NAME``, ``vf:PF/NUMBER``; or ``ovs:PORT``, what Open vSwitch made for a port
+    of ours, which keeps its name. ``existing`` True: made by
     somebody else, only built on. ``first`` must stand before it: what keeps a tunnel from sending in the clear.
     """
 
@@ -83,6 +84,9 @@ class Link(Resource):
             yield Need((netns_key(self.peer.netns),))
         if self.device is not None:
             how, _, what = self.device.partition(":")
+            if how == "ovs":
+                yield Need((Key("ovs-port", "", what),))
+                return
             pf = what.rpartition("/")[0] if how == "vf" else what
             yield Need((Key("vf", "", what), link_key("", pf)), f"there is no interface {pf}")
         if self.parent is not None:
@@ -93,8 +97,11 @@ class Link(Resource):
             yield Need((link_key(self.key.netns, self.master),), f"there is no interface {self.master}")
 
     def hangs_on(self) -> Iterable[Key]:
-        if self.key.netns and self.device is None:  # hardware does not go with its namespace
+        made = self.device is None or self.device.startswith("ovs:")
+        if self.key.netns and made:  # hardware does not go with its namespace
             yield netns_key(self.key.netns)
+        if self.device is not None and made:
+            yield Key("ovs-port", "", self.device.removeprefix("ovs:"))
         if self.maker is not None:
             yield self.maker
         if self.peer is not None:

@@ -17,7 +17,7 @@ from reconciler.netlink.mark import altname, owner_of
 from reconciler.netlink.table import BRIDGE_PORT
 from reconciler.netlink.wire import Refusal, attribute, u32
 from reconciler.resources.actuator import OpView, Outcome, Scope
-from reconciler.resources.device import astray, give_back, take
+from reconciler.resources.device import MADE_BY_SWITCH, SWITCH, astray, give_back, port_of, release, take
 from reconciler.resources.link import BridgePort, Link, Peer, link_key
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.linkinfo.registry import infos
@@ -68,12 +68,16 @@ class LinkActuator:
                 if owner:
                     namespace.owners[raw.ifindex] = owner
                 wanted = scope.wanted.get(key)
+                if raw.kind in MADE_BY_SWITCH and not owner and _of_switch(wanted):
+                    continue  # just made by Open vSwitch for a port of ours: we have not taken it yet
                 held = host.inventory.devices.get(str(key))
                 if held is not None and held["hardware"] == raw.device:
                     seen = _link(name, raw, names, outside, ends, False)
                     yield Observed(replace(seen, type=None, device=held["device"]), scope.owner)
                     continue
                 seen = _link(name, raw, names, outside, ends, bool(owner) or wanted is not None)
+                if owner and raw.kind in MADE_BY_SWITCH:
+                    seen = replace(seen, type=None, device=port_of(host, name, raw))
                 if isinstance(wanted, Link) and wanted.first is not None:
                     seen = replace(seen, first=wanted.first)  # an order of making, which no kernel keeps
                 yield Observed(seen, owner)
@@ -101,7 +105,13 @@ class LinkActuator:
 
 
 def _is_hardware(host: Host, op: OpView) -> bool:
-    return str(op.key) in host.inventory.devices or (isinstance(op.after, Link) and op.after.device is not None)
+    if str(op.key) in host.inventory.devices or _of_switch(op.before):
+        return True
+    return isinstance(op.after, Link) and op.after.device is not None
+
+
+def _of_switch(spec: object) -> bool:
+    return isinstance(spec, Link) and spec.device is not None and spec.device.startswith(SWITCH)
 
 
 def _move(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
@@ -109,13 +119,12 @@ def _move(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
     for op in ops:
         try:
             if op.action == "delete":
-                give_back(host, op.key)
+                (release if _of_switch(op.before) else give_back)(host, op.key)
             else:
                 spec = op.after
                 assert isinstance(spec, Link)
                 namespace = host.netns(op.key.netns)
-                index = next(_free_numbers(namespace))
-                take(host, spec, index)
+                index = take(host, spec, next(_free_numbers(namespace)))
                 refused = namespace.rtnl.send(
                     [wire.set_link(index, *_common(namespace, spec)), *_finish(index, spec, owner)]
                 )

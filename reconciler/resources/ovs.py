@@ -12,20 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from reconciler.resources.link import link_key
+from reconciler.resources.link import Link, link_key
 from reconciler.resources.ovsdbrow import Column, Form, Formed, Sort
 from reconciler.resources.resource import Change, Claim, Entries, Impact, Key, Need, Resource, Seen, satisfied
 
 Pairs = tuple[tuple[str, str], ...]
 """A map, sorted by name."""
 
-ABSENT = (
-    "ovs-vswitchd does not run, or cannot be asked: start Open vSwitch (Debian: systemctl start openvswitch-switch)"
-)
+ABSENT = "Open vSwitch does not run: start ovsdb-server and ovs-vswitchd"
 _EXTERNAL_IDS = Column("external_ids", Sort.ENTRIES)
 # Kinds of interface that stand on one of the kernel's that somebody else makes: "" is "system" as well.
 _ON_LINK = ("", "system", "afxdp", "afxdp-nonpmd")
-_MAKES_LINK = ("internal", "tap")
 
 
 def switch_key() -> Key:
@@ -67,6 +64,13 @@ def ovs_setting_key(column: str, name: str) -> Key:
     return Key("ovs-setting", "", f"{column}/{name}")
 
 
+def _made(seen: Seen, name: str) -> Iterable[Key]:
+    """The host's interface of that name, where it is ovs-vswitchd's: a tap, or one of the kernel's datapath."""
+    link = seen.get(link_key("", name))
+    if isinstance(link, Link) and (link.type in ("tun", "openvswitch") or (link.device or "").startswith("ovs:")):
+        yield link.key
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsSwitch(Resource):
     """Open vSwitch itself: its database answers, and ovs-vswitchd runs. It is only built on."""
@@ -99,7 +103,7 @@ class _OnBridge(_Row):
 
     def needs(self) -> Iterable[Need]:
         yield Need((switch_key(),), ABSENT)
-        yield Need((ovs_bridge_key(self.bridge),))
+        yield Need((ovs_bridge_key(self.bridge),), f"there is no OVS bridge {self.bridge}")
 
     def hangs_on(self) -> Iterable[Key]:
         yield ovs_bridge_key(self.bridge)
@@ -147,7 +151,15 @@ class OvsBridge(_Row):
     def takes_along(self, seen: Seen) -> Iterable[Key]:
         """The interface of its own port as well."""
         yield from Resource.takes_along(self, seen)
-        yield link_key("", self.key.name)
+        yield from _made(seen, self.key.name)
+
+    def drops(self, new: Self, seen: Seen) -> Iterable[Key]:
+        """Another datapath has no flow yet, and another fail mode flushes all of them (connmgr_set_fail_mode in
+        ofproto/connmgr.c)."""
+        changed = set(self.differs(new))
+        if changed.intersection(("datapath_type", "fail_mode")):
+            kinds = ("ovs-flow", "ovs-meter") if "datapath_type" in changed else ("ovs-flow",)
+            yield from (each.key for each in seen.hanging_on(self.key) if each.key.kind in kinds)
 
     def awaited(self) -> str:
         return f"there is no OVS bridge {self.key.name}" if self.existing else ""
@@ -271,9 +283,9 @@ class OvsPort(_OnBridge):
     def takes_along(self, seen: Seen) -> Iterable[Key]:
         """The interfaces that ovs-vswitchd makes for it."""
         yield from Resource.takes_along(self, seen)
-        yield from (
-            link_key("", interface.name) for interface in self.interfaces or () if interface.type in _MAKES_LINK
-        )
+        for interface in self.interfaces or ():
+            if not interface.on_link:
+                yield from _made(seen, interface.name)
 
     def claims(self) -> Iterable[Claim]:
         for interface in self.interfaces or ():
@@ -428,6 +440,10 @@ class OvsController(_OnBridge):
     def identity(self) -> Key:
         return ovs_controller_key(self.bridge, self.target)
 
+    def claims(self) -> Iterable[Claim]:
+        """When the last one goes, ovs-vswitchd flushes all flows: what a bridge without controllers has comes after."""
+        yield Claim("ovs-default-flow", "", self.bridge)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsManager(_Row):
@@ -480,4 +496,11 @@ ROWS: tuple[type[_Row], ...] = (
     OvsController,
     OvsManager,
 )
+_SEEN = {"Bridge": ("ports", "mirrors", "controller", "datapath_id"), "Port": ("interfaces",)}
+MONITORED: Mapping[str, tuple[str, ...]] = {
+    **{row.form.table: (*row.form.names()[1:], *_SEEN.get(row.form.table, ())) for row in ROWS},
+    "Interface": (*OvsInterface.form.names()[1:], "ofport", "error"),
+    "Open_vSwitch": ("bridges", "other_config", "manager_options", "external_ids"),
+}
+"""Tables and columns whose change can make a plan differ; counters are not among them. (The first name is _uuid.)"""
 KINDS = (OvsSwitch, *ROWS, OvsSetting)

@@ -47,7 +47,9 @@ class OvsActuator:
     """Rows of the one Open vSwitch of a host; its socket is in ``$OVS_RUNDIR``, by default /run/openvswitch."""
 
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
-        if not host.ovsdb.present():
+        """Raises ObservationError when the server cannot be asked by us, and somebody wants something of it."""
+        asked = any(key.kind.startswith("ovs-") for key in scope.wanted)
+        if not host.ovsdb.present(asked=asked):
             return
         picture = Picture(host)
         yield from picture.rows.values()
@@ -148,6 +150,13 @@ class Picture:
         )
         self._put(key, uuid, OvsPort, row, bridge=bridge, interfaces=interfaces)
 
+    def numbers(self, key: Key) -> Iterable[tuple[str, int]]:
+        """The OpenFlow numbers of a port's interfaces, by name."""
+        for name, uuid in self.parts.get(key, {}).items():
+            number = next(iter(atoms(self.interfaces[uuid]["ofport"])), -1)
+            if number > 0:
+                yield name, number
+
     def _interface(self, row: RowData, *, ours: bool) -> OvsInterface:
         spec = OvsInterface(**OvsInterface.form.decode(row, self._named))
         return replace(spec, fault=self._fault(spec, row) if ours else "")
@@ -190,6 +199,7 @@ class _Batch:
         self._host = host
         self._owner = owner
         self._outcomes: dict[str, Outcome] = {}
+        self._numbers: dict[str, int] = {}  # OpenFlow numbers that interfaces which are made anew had: flows know them
         self._picture = Picture(host)
         self._begin()
 
@@ -205,17 +215,19 @@ class _Batch:
         """One outcome an op. Raises OSError when the database cannot be asked."""
         self._outcomes = {op.id: Outcome(op.id) for op in ops}
         settings = [op for op in ops if isinstance(op.after or op.before, OvsSetting)]
-        rows = [op for op in ops if op not in settings]
+        rows = [op for op in ops if not isinstance(op.after or op.before, OvsSetting)]
         makes = [op for op in rows if op.action == "create" and not self._foreign(op)]
         deletes = {op.key: op for op in rows if op.action == "delete"}
         anew = [op for op in makes if self._stands_otherwise(op, deletes)]
         if anew:  # ovs-vswitchd compares by name: in one transaction it would see nothing happen
+            numbers = {name: number for op in anew for name, number in self._picture.numbers(op.key)}
             for op in anew:
                 self._remove(op.key)
             words = self._commit()
             if words:
                 return {op.id: Outcome(op.id, EIO, words) for op in ops}
             self._picture = Picture(self._host)
+            self._numbers = numbers
         self._begin()
         again = {op.key for op in anew}
         for op in deletes.values():
@@ -268,6 +280,9 @@ class _Batch:
         spec = seen.resource
         assert isinstance(spec, Formed)
         self._settle = True
+        if isinstance(spec, OvsPort) and spec.qos:  # or that could not be deleted in the same transaction
+            row = {"qos": a_set(())}
+            self._operations.append({"op": "update", "table": spec.form.table, "where": same(uuid), "row": row})
         place = self._parent(spec)
         if place is None:
             self._operations.append({"op": "delete", "table": spec.form.table, "where": same(uuid)})
@@ -314,6 +329,8 @@ class _Batch:
     def _interface(self, spec: OvsInterface, label: str) -> list[Any]:
         form = spec.form
         row = form.encode(spec, form.managed(spec), self._refer)
+        if spec.ofport is None and spec.name in self._numbers:
+            row["ofport_request"] = self._numbers[spec.name]
         marks = {OWNER: self._owner}
         if spec.on_link:
             number = self._host.root.index.get(spec.name)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.ovs import ABSENT, ovs_bridge_key, ovs_port_key, switch_key
-from reconciler.resources.resource import Key, Need, Observed, Resource
+from reconciler.resources.ovs_meter import ovs_meter_key
+from reconciler.resources.resource import Claim, Key, Need, Observed, Resource
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _MAGIC = 0x636E6D  # "cnm", the uppermost 24 bits of a cookie of ours; then 24 of the owner's, then 16 that are free
 _DEFAULT = (0, 0, 0, "", "NORMAL")  # ovs-vswitchd's own, on a bridge of fail_mode standalone: nobody asked for it
 _PORT = re.compile(r"\b(?:in_port|output)[=:]([A-Za-z_][A-Za-z0-9_.@-]*)")
+_METER = re.compile(r"\bmeter:([0-9]+)")
 _RESERVED = frozenset(("LOCAL", "NXM_NX_REG", "CONTROLLER", "NORMAL", "FLOOD", "ALL", "IN_PORT", "ANY", "NONE"))
 
 
@@ -96,12 +98,25 @@ class OvsFlow(Resource):
             if name != place.bridge:
                 yield Need((ovs_port_key(name),), f"there is no port {name} on bridge {place.bridge}")
 
+        for number in self._meters():
+            yield Need((ovs_meter_key(place.bridge, number),))
+
+    def claims(self) -> Iterable[Claim]:
+        place = self.place
+        if (place.table, place.priority, place.match) == (0, 0, ""):
+            yield Claim("ovs-default-flow", "", place.bridge)  # see OvsController
+
+    def _meters(self) -> list[int]:
+        return sorted({int(number) for number in _METER.findall(self.actions)})
+
     def ports(self) -> set[str]:
         """The ports that it names."""
         return {name for name in _PORT.findall(f"{self.place.match} {self.actions}") if not _number(name)}
 
     def hangs_on(self) -> Iterable[Key]:
-        yield ovs_bridge_key(self.place.bridge)
+        bridge = self.place.bridge
+        yield ovs_bridge_key(bridge)
+        yield from (ovs_meter_key(bridge, number) for number in self._meters())
 
 
 def _number(name: str) -> bool:

@@ -79,6 +79,7 @@ _BRIDGE = (
 )
 _ESP = "spi 0x100 mode transport reqid 1 aead 'rfc4106(gcm(aes))' 0x000102030405060708090a0b0c0d0e0f10111213 128 2>&1"
 VSWITCHD = "/usr/lib/openvswitch-switch/ovs-vswitchd"
+VSWITCHD_DPDK = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 _SCRIPTS = {
     "bridge-meta": f"{_BRIDGE} probe c meta ibrname br0 drop'",
     "bridge-netfilter": "ls /proc/sys/net/bridge/bridge-nf-call-iptables",
@@ -193,11 +194,17 @@ def _esp() -> str:
         return done.stderr.strip().splitlines()[-1] if done.returncode else ""
 
 
-def _openvswitch() -> str:
+def _ovs() -> str:
     tools = ("ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ethtool")
     return next(filter(None, map(_command, tools)), "") or (
         "" if Path(VSWITCHD).exists() else f"{VSWITCHD} is not installed"
     )
+
+
+def _ovs_dpdk() -> str:
+    tools = ("dpdk-testpmd",)
+    absent = next(filter(None, map(_command, tools)), "")
+    return _ovs() or absent or ("" if Path(VSWITCHD_DPDK).exists() else f"{VSWITCHD_DPDK} is not installed")
 
 
 _PROBES: dict[str, Callable[[], str]] = {
@@ -206,7 +213,8 @@ _PROBES: dict[str, Callable[[], str]] = {
     "frr": _frr,
     "lane": _lane,
     "netns": _netns,
-    "openvswitch": _openvswitch,
+    "ovs": _ovs,
+    "ovs-dpdk": _ovs_dpdk,
     "own-kernel": _own_kernel,
     "root": _root,
     "sctp": _sctp,
@@ -222,7 +230,8 @@ _FAMILIES: dict[str, Callable[[str], str]] = {
 _TOOLS = {"ipset": "ipset", "nft": "nft", "ping": "ping", "strace": "strace", "xtables": "iptables-legacy"}
 _PROVIDERS = {
     **dict.fromkeys(
-        ("lane", "netns", "root", "nft", "ping", "strace", "command", "bird", "frr", "openvswitch"), Provider.MACHINE
+        ("lane", "netns", "root", "nft", "ping", "strace", "command", "bird", "frr", "ovs", "ovs-dpdk"),
+        Provider.MACHINE,
     ),
     "sriov-nic": Provider.HARDWARE,
 }
@@ -244,7 +253,8 @@ def missing(capability: str) -> str:
     """Why this machine lacks a capability; "" when it has it.
 
     Of the machine: ``netns`` (namespaces may be made), ``root`` (the machine's, not a user namespace's), ``nft``,
-    ``openvswitch`` (its daemons are installed), ``ping``, ``strace`` (they work), ``lane`` (a guest can be started) and ``command:NAME``.
+    ``ping``, ``strace`` (they work), ``ovs`` (Open vSwitch's daemons and ethtool are installed), ``ovs-dpdk`` (the same with
+    DPDK, and dpdk-testpmd), ``lane`` (a guest can be started) and ``command:NAME``.
     Of the kernel: ``link:KIND`` as ip-link(8) names it, also ``link:tun`` and ``link:tap``; ``qdisc:``, ``filter:``
     and ``action:KIND`` as tc(8) does; ``bridge-vlan`` (VLAN filtering), ``bridge-netfilter`` (bridge-nf-call-*),
     ``bridge-meta`` and ``conntrack-bridge`` (in nft's bridge family), ``nft-egress``, ``flowtable``, ``ipset``, ``xtables``

@@ -76,7 +76,7 @@ _QOS = OvsQos(
 )
 _TARGET = "tcp:127.0.0.1:6653"
 _FOREIGN = "ovs-vsctl add-br sw0 -- set bridge sw0 datapath_type=netdev"
-_OVS = ("openvswitch", "link:tap")
+_OVS = ("ovs", "link:tap")
 
 SAMPLE = Sample(
     spec=_BR,
