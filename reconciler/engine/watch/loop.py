@@ -31,6 +31,7 @@ from reconciler.engine.watch.pace import Limits, Pace
 from reconciler.engine.watch.picture import Dirty, Picture
 from reconciler.engine.watch.publish import revision
 from reconciler.engine.watch.situation import Mode, Situation
+from reconciler.engine.watch.switch import RETRY, Switch
 from reconciler.errors import CnmError, GuardError, LockError, ManifestError, ObservationError, PlanError, Problem
 from reconciler.host.monitor import Monitor
 from reconciler.planner.diff import make_plan
@@ -89,6 +90,7 @@ class Watch:
         self._monitor = Monitor(host.root)
         self._picture = Picture(host, self._monitor, controller.node)
         self._life = Life(host, self._register, self._unregister)
+        self._switch = Switch(host, self._register, self._unregister)
         self._following = Following(controller, PlanOptions(locked=True, allow_empty=settings.allow_empty))
         self._folder = Folder(self._sources, self._following.memory.texts)
         self._pace = Pace(settings.limits)
@@ -117,6 +119,7 @@ class Watch:
     def close(self) -> None:
         self._folder.close()
         self._life.close()
+        self._switch.close()
         self._monitor.close()
         self._epoll.close()
 
@@ -158,6 +161,8 @@ class Watch:
             waits.append(held)
         if self._meanwhile:
             waits.append(0.0)
+        if self._switch.waiting:
+            waits.append(RETRY)
         if self._dirty or self._fresh:
             waits.append(_SOON)
         return min(waits)
@@ -189,6 +194,9 @@ class Watch:
             self._culprits.note(heard)
         self._picture.note(heard, self._dirty)
         self._dirty.spaces |= self._life.changed(ready)
+        self._dirty.parts |= self._switch.changed(ready)
+        if self._switch.wanted and self._dirty.links:  # a port is as good as the interface that it stands on
+            self._dirty.parts.add(("", "ovsdb"))
 
     @seldom_collected()
     def _turn(self) -> None:
@@ -243,6 +251,7 @@ class Watch:
             self._pace.tidy(time.monotonic())
         if dirty.everything or dirty.spaces:
             self._life.follow()
+        self._switch.follow()
         self._dirty_facts = self._dirty_facts or self._picture.facts != facts
         return changed
 
@@ -289,6 +298,7 @@ class Watch:
         fresh = self._following.take(sources, self._picture.facts)
         self._picture.want(fresh, self._desired)
         self._life.want(fresh, self._desired)
+        self._switch.want(fresh, self._desired)
         self._fresh |= fresh
         self._pace.forgive(fresh)
         self._dirty_for(fresh)

@@ -19,7 +19,7 @@ from reconciler.resources.registry import actuators, kinds
 from reconciler.resources.resource import Key, Observed, Resource
 from reconciler.topology.view import NodeFacts
 
-_BELONG = {"link": ("link", "address", "route", "neighbour", "fdb", "sysctl")}
+_BELONG = {"link": ("link", "address", "route", "neighbour", "fdb", "sysctl", "qdisc", "offload")}
 """What to read again after an event: an interface that is renamed, moved or set down changes what hangs on it."""
 
 
