@@ -97,3 +97,9 @@ def announcing(driver: Driver, network: NetworkView, node: str) -> Announcing | 
     networks are routed says so by a method ``announcing(network, node)``."""
     said = getattr(driver, "announcing", None)
     return said(network, node) if said is not None else None
+
+
+def holds_rates(driver: Driver) -> bool:
+    """Whether the driver itself holds what its endpoints send and receive, and sets their DSCP, where it switches. It says
+    so by an attribute of that name."""
+    return bool(getattr(driver, "holds_rates", False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Explanation, Planned, State, Status, StatusRow
 from reconciler.errors import Origin, UsageError
 from reconciler.planner.plan import Action
@@ -28,7 +29,9 @@ def describe(planned: Planned, owner: str) -> Status:
         rows.append(_row("Network", network.name, network.origin, findings, _network_facts(network)))
         for endpoint in network.endpoints:
             name = f"{network.name}/{endpoint.name}"
+            told = getattr(drivers()[network.driver], "facts", None)
             facts = _endpoint_facts(endpoint) | _device(planned, endpoint)
+            facts |= told(network, endpoint) if told is not None else {}
             if endpoint.local:
                 rows.append(_row("Endpoint", name, endpoint.origin, findings, facts))
             else:

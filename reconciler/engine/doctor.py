@@ -13,8 +13,8 @@ from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Check
 from reconciler.errors import CnmError, Origin, Problem, UnsupportedError
 from reconciler.features.registry import features
-from reconciler.host import bird
-from reconciler.host.capability import bridge_vlan, esp, link_kind
+from reconciler.host import bird, dpdk
+from reconciler.host.capability import bridge_vlan, esp, link_kind, ovs_datapath
 from reconciler.host.config import frr_missing
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
@@ -57,12 +57,21 @@ def missing(host: Host, capability: str) -> str:
         return bridge_vlan()
     if capability == "nft":
         return "" if host.nft.installed else "nft is not installed"
+    if capability == "ovs":
+        return host.ovsdb.missing() or ("" if host.openflow.installed else "ovs-ofctl is not installed")
+    if capability == "ovs-dpdk":
+        return host.ovsdb.lacks_dpdk()
+    if capability == "ovs-datapath":
+        return ovs_datapath()
     if capability == "vfio":
         return "" if Path("/sys/bus/pci/drivers/vfio-pci").is_dir() else "driver vfio-pci is not loaded"
     return f"cnm does not know how to look for {capability}"
 
 
 _REMEDIES = {
+    "ovs": "apt-get install openvswitch-switch, and see that ovsdb-server and ovs-vswitchd run",
+    "ovs-dpdk": "apt-get install openvswitch-switch-dpdk, and start its ovs-vswitchd",
+    "ovs-datapath": "modprobe openvswitch, or options.datapath: netdev, which every kernel has",
     "vfio": "modprobe vfio-pci, on a host with an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
     "bird": "apt-get install bird2",
     "frr": "apt-get install frr frr-pythontools",
@@ -124,6 +133,7 @@ def examine(controller: NetworkController) -> tuple[Check, ...]:
     )
     checks.append(_bridge_netfilter())
     checks += [_driver(host, name, driver.summary) for name, driver in sorted(drivers().items())]
+    checks.append(_dpdk())
     checks.append(_agreement(host))
     checks.append(Check("inventory", "ok", f"{host.inventory.path}: {len(host.inventory.netns)} namespaces of ours"))
     return tuple(checks)
@@ -171,6 +181,18 @@ def _bridge_netfilter() -> Check:
         return Check("br_netfilter", "ok", "not loaded: frames inside a bridge do not pass nftables")
     state = "on" if value == "1" else "off"
     return Check("br_netfilter", "ok", f"{state}; isolation holds either way")
+
+
+def _dpdk() -> Check:
+    """What a program that drives network cards itself finds here; most hosts need none of it."""
+    pages = ", ".join(f"{free} of {whole} pages of {size} free" for size, (free, whole) in dpdk.hugepages().items())
+    groups, loaded = dpdk.iommu_groups(), dpdk.drivers()
+    parts = (
+        pages or "no hugepages (sysctl vm.nr_hugepages)",
+        f"{groups} IOMMU groups" if groups else "no IOMMU (intel_iommu=on or amd_iommu=on)",
+        f"driver {', '.join(loaded)}" if loaded else "no driver for devices (modprobe vfio-pci)",
+    )
+    return Check("DPDK", "ok", "; ".join(parts))
 
 
 def _agreement(host: Host) -> Check:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from reconciler.drivers.driver import Place, host_port, place_of
+from reconciler.drivers.driver import Place, holds_rates, host_port, place_of
 from reconciler.drivers.firewall import FAMILY, FILTER, table_name
 from reconciler.drivers.nftexpr import DROP, Expr, address, match, payload, rule, vmap
 from reconciler.drivers.registry import drivers
@@ -61,15 +61,18 @@ class RatesFeature:
         for network in topology.networks:
             for endpoint in network.local:
                 driver = drivers()[network.driver]
-                counted = (endpoint.connections_in, endpoint.connections_out, endpoint.dscp)
+                own = holds_rates(driver)
+                counted = (endpoint.connections_in, endpoint.connections_out, None if own else endpoint.dscp)
                 if any(each is not None for each in counted) and place_of(driver, network) is not Place.HOST:
                     yield Problem(
                         endpoint.at("spec", "rates"),
                         f"endpoint {endpoint.name}: packets of driver {network.driver} do not pass the host, which would count "
                         "its connections or set its DSCP",
-                        "leave connectionsIn, connectionsOut and dscp out",
+                        "leave connectionsIn, connectionsOut and dscp out"
+                        if not own
+                        else "leave connectionsIn and connectionsOut out",
                     )
-                if endpoint.receive is not None and _port(network, endpoint) is None:
+                if endpoint.receive is not None and not own and _port(network, endpoint) is None:
                     yield Problem(
                         endpoint.at("spec", "rates", "receive"),
                         f"endpoint {endpoint.name}: networks of driver {network.driver} have no host side that could hold back "
@@ -80,7 +83,7 @@ class RatesFeature:
     def render(self, topology: Topology, facts: NodeFacts) -> Iterable[Resource]:
         yield from _Table(facts.owner).render(topology)
         for network in topology.networks:
-            for endpoint in network.local:
+            for endpoint in network.local if not holds_rates(drivers()[network.driver]) else ():
                 origin = replace(endpoint.origin, driver=network.driver)
                 port = _port(network, endpoint)
                 if endpoint.receive is not None and port is not None:
@@ -115,7 +118,12 @@ class _Table:
         self._table = table_name(owner)
 
     def render(self, topology: Topology) -> Iterable[Resource]:
-        local = [endpoint for network in topology.networks for endpoint in network.local]
+        local = [
+            endpoint
+            for network in topology.networks
+            for endpoint in network.local
+            if not holds_rates(drivers()[network.driver])
+        ]
         counted = [endpoint for endpoint in local if endpoint.connections_in or endpoint.connections_out]
         marked = [endpoint for endpoint in local if endpoint.dscp is not None]
         if counted or marked:

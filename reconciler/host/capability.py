@@ -39,6 +39,21 @@ def esp() -> str:
     return _apart(_try_esp)
 
 
+@cache
+def ovs_datapath() -> str:
+    """ "" when the kernel has Open vSwitch's datapath: a family of generic netlink."""
+    from pyroute2 import GenericNetlinkSocket
+    from pyroute2.netlink.exceptions import NetlinkError
+    from pyroute2.netlink.generic import ctrlmsg
+
+    with GenericNetlinkSocket() as family:
+        try:
+            family.bind("ovs_datapath", ctrlmsg)
+        except NetlinkError:
+            return "the kernel has no Open vSwitch datapath (module openvswitch)"
+    return ""
+
+
 def _apart(trial: Callable[[], str]) -> str:
     """Try something in a namespace that goes with it."""
     home = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)

@@ -13,6 +13,7 @@ from reconciler.resources.address import Address
 from reconciler.resources.link import Link
 from reconciler.resources.neighbour import Neighbour
 from reconciler.resources.nft import NftChain
+from reconciler.resources.ovs import OvsPort
 from reconciler.resources.resource import Key, Observed, Resource
 from reconciler.resources.route import Route
 from reconciler.resources.sysctl import Sysctl
@@ -90,6 +91,8 @@ def _touches(op: Op, way: Way, items: Mapping[Key, Observed], plan: Plan) -> Ite
         yield from _sysctl(op, resource, way, items, plan)
     elif isinstance(resource, NftChain):
         yield from _chain(op, resource, way)
+    elif isinstance(resource, OvsPort):
+        yield from _port(op, resource, way)
     elif resource.kind == "rule":
         yield from _rule(op, resource, way)
 
@@ -108,6 +111,14 @@ def _link(op: Op, link: Link, way: Way) -> Iterable[str]:
         changed = set(op.before.differs(op.after)) - _HARMLESS
         if changed:
             yield f"{op.key} changes: {', '.join(sorted(changed))}"
+
+
+def _port(op: Op, port: OvsPort, way: Way) -> Iterable[str]:
+    """What comes in by an interface that is a port of a switch no longer reaches the host's own stack."""
+    if op.action is Action.CREATE or op.action is Action.ADOPT:
+        for interface in port.interfaces or ():
+            if interface.on_link and interface.name in way.links:
+                yield f"{op.key}: interface {interface.name} becomes a port of bridge {port.bridge}"
 
 
 def _address(op: Op, address: Address, way: Way) -> Iterable[str]:

@@ -8,6 +8,8 @@
                 observed.json    the host, as `cnm show --observed -o` wrote it; absent: a host with nothing on it
                 before.yaml      what was applied before that snapshot was taken (tests/golden/observe.py)
                 before.sh        what was then done to the host by hand
+           host.sh               what every host of this driver's cases has running before anything else
+           bare.json             such a host with nothing more on it, for cases without a snapshot of their own
                 expected.txt     resources and plan; written by pytest --snapshot-update, to be read before it is kept
 """
 
@@ -47,8 +49,8 @@ class Case:
 
     @property
     def observed(self) -> Path:
-        own = self.folder / "observed.json"
-        return own if own.exists() else FOLDER / "bare.json"
+        own, drivers = self.folder / "observed.json", self.folder.parent / "bare.json"
+        return next((path for path in (own, drivers) if path.exists()), FOLDER / "bare.json")
 
     @cached_property
     def options(self) -> dict[str, Any]:

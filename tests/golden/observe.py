@@ -26,6 +26,9 @@ def observe(case: Case) -> str:
     with Host() as host, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         before, script = case.folder / "before.yaml", case.folder / "before.sh"
+        daemons = case.folder.parent / "host.sh"
+        if daemons.exists():
+            host.run("sh", "-e", daemons)
         if script.exists() and not before.exists():
             host.run("sh", "-e", script)
         if before.exists():
@@ -39,6 +42,17 @@ def observe(case: Case) -> str:
     return json.dumps(data, indent=1) + "\n"
 
 
+def bare_of(daemons: Path) -> str:
+    """The snapshot of a host with nothing on it but what a driver's cases have running."""
+    with Host() as host, tempfile.TemporaryDirectory() as name:
+        host.run("sh", "-e", daemons)
+        path = Path(name) / "seen.json"
+        host.run("cnm", "show", "--observed", "--node", NODE, "-o", path, cwd=name)
+        data = json.loads(path.read_text())
+    data["facts"] |= _FIXED
+    return json.dumps(data, indent=1) + "\n"
+
+
 def bare() -> str:
     """The snapshot of a host with nothing on it."""
     return (
@@ -48,6 +62,8 @@ def bare() -> str:
 
 def main(names: list[str]) -> None:
     (FOLDER / "bare.json").write_text(bare())
+    for daemons in FOLDER.glob("*/host.sh"):
+        daemons.with_name("bare.json").write_text(bare_of(daemons))
     for case in cases():
         made = any((case.folder / name).exists() for name in ("before.yaml", "before.sh"))
         made = made and case.folder.parent.name != "aci"  # what is on a fabric: tests/golden/aci.py

@@ -33,6 +33,14 @@ def _cases() -> dict[str, Case]:
     return found
 
 
+def _shared() -> dict[str, tuple[str, type[BaseModel], type[BaseModel]]]:
+    """Driver to another one and the option classes that both inherit: their fields are walked once, there."""
+    found: dict[str, tuple[str, type[BaseModel], type[BaseModel]]] = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        found |= getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "SHARED", {})
+    return found
+
+
 CASES = _cases()
 
 
@@ -58,6 +66,12 @@ def test_every_field_has_a_case() -> None:
     written = {path for name, model in kinds().items() for path in fields(model, name)}
     for name, models in options().items():
         written |= {*fields(models.network, name), *fields(models.endpoint, f"{name}.endpoint")}
+    for name, (other, network, endpoint) in _shared().items():
+        assert issubclass(options()[name].network, network)
+        assert issubclass(options()[other].network, network)
+        same = {*fields(network, name), *fields(endpoint, f"{name}.endpoint")}
+        assert {path.replace(name, other, 1) for path in same} <= set(CASES)
+        written -= same
     assert written - set(CASES) == set(), "fields without a case"
     assert set(CASES) - written == set(), "cases of fields that do not exist"
 

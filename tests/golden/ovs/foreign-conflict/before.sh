@@ -1,0 +1,1 @@
+ovs-vsctl add-br br-lan -- set bridge br-lan datapath_type=netdev
