@@ -30,6 +30,8 @@ def lan(**options: Any) -> Callable[[Documents], None]:
         )
         documents["plug"] = document("Endpoint", "plug", network="lan", sandbox="c", interface="plug0", options=own)
         documents["second"] = document("Endpoint", "other", network="lan", sandbox="b", interface="other0")
+        for name in ("a", "b", "c"):
+            documents[name]["spec"]["node"] = "n1"
         documents["far"] = document("Node", "n2", addresses=["192.0.2.2"])
         documents["there"] = document("Sandbox", "there", node="n2")
         documents["beyond"] = document("Endpoint", "beyond", network="lan", sandbox="there")
