@@ -75,7 +75,7 @@ _OF_SWITCH: dict[str, Case] = {
     ),
     "vlan": option("vlan", 10),
     "interContainer": option("interContainer", False),
-    "failMode": option("failMode", "secure"),
+    "failMode": option("failMode", "secure", EXCHANGE),
     "protocols": option("protocols", ["OpenFlow13"]),
     **part(
         "controllers",
@@ -171,7 +171,7 @@ CASES: dict[str, Case] = {
     **{f"ovs.{name}": case for name, case in (_OF_SWITCH | _OF_ENDPOINT).items()},
     "ovs.datapath": option("datapath", "system", EXCHANGE, "ovs-datapath"),
     "ovs.port": Case(
-        ANEW,
+        EXCHANGE,
         "lan",
         "spec.options.port",
         "internal",
@@ -179,5 +179,5 @@ CASES: dict[str, Case] = {
         setup=SETUP,
         requires=("ovs", "link:tap"),
     ),
-    "ovs.endpoint.port": _endpoint("port", "internal", ANEW),
+    "ovs.endpoint.port": _endpoint("port", "internal", EXCHANGE),
 }
