@@ -69,8 +69,9 @@ class OpenFlow:
         return self._ovsdb.runtime / f"{bridge}.mgmt"
 
     def stands(self, bridge: str) -> bool:
-        """Whether ovs-vswitchd has this bridge: then it serves a socket for it."""
-        return self.socket(bridge).is_socket()
+        """Whether ovs-vswitchd has this bridge: then it serves a socket for it. Without its database it does not answer
+        there (bridge_run in vswitchd/bridge.c returns early), so it is not asked."""
+        return self.socket(bridge).is_socket() and self._ovsdb.present()
 
     def flows(self, bridge: str, only: str = "") -> list[Flow]:
         """All flows, or those that ``only`` (a match with a cookie) selects; none when there is no such bridge. Raises

@@ -22,7 +22,7 @@ from reconciler.netlink.wire import (
 )
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_NEWLINKPROP, RTM_DELLINKPROP = 16, 17, 18, 19, 108, 109
-IFF_UP = 0x1
+IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 5, 10, 13, 18
 IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 26, 27, 28, 29, 37
 IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 49, 52, 53
@@ -58,6 +58,7 @@ class RawLink(NamedTuple):
     port_kind: str
     port: bytes
     device: str  # "BUS/NAME" of the hardware: pci/0000:01:00.0
+    carrier: bool = True  # whether somebody is at the other end: of a tap, a program
 
 
 def dump_links() -> bytes:
@@ -144,6 +145,7 @@ def decode_link(buffer: bytearray, start: int, end: int) -> RawLink:
         port_kind,
         port,
         device,
+        bool(flags & IFF_LOWER_UP),
     )
 
 

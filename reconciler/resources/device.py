@@ -101,10 +101,11 @@ def _fetch(host: Host, spec: Link, namespace: Namespace, index: int) -> int:
 
 
 def port_of(host: Host, netns: str, raw: wire.RawLink) -> str:
-    """What Link.device is of an interface that Open vSwitch made and we took: a tap outlives the ovs-vswitchd that served
-    it, and a new one makes another on the host."""
+    """What Link.device is of an interface that Open vSwitch made and we took. A tap outlives the ovs-vswitchd that served
+    it: nobody is at its other end then, and a new ovs-vswitchd makes another one on the host."""
     again = netns and any(link.name == raw.name and link.kind in MADE_BY_SWITCH for link in host.root.links)
-    return LEFT if again else f"{SWITCH}{raw.name}"
+    dead = netns and raw.kind == "tun" and raw.up and not raw.carrier and host.ovsdb.switching()
+    return LEFT if again or dead else f"{SWITCH}{raw.name}"
 
 
 def release(host: Host, key: Key) -> None:

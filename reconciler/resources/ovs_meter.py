@@ -65,6 +65,8 @@ class OvsMeterActuator:
         known = {name.split("/")[1] for name in host.inventory.made if name.startswith(kind)}
         own = set(host.openflow.own(scope.owner))
         for bridge in sorted(wanted | known | own):
+            if not host.openflow.stands(bridge):
+                continue
             try:
                 with closing(MeterSocket(host.openflow.socket(bridge))) as socket:
                     meters = socket.meters()

@@ -19,7 +19,8 @@ ovs-vsctl add-br phy -- set bridge phy datapath_type=netdev other_config:hwaddr=
 ovs-vsctl add-port phy up0
 ip address flush dev up0
 ip address add 192.0.2.{number}/24 dev phy
-ip link set phy addrgenmode none up
+ip link set phy addrgenmode none
+ip link set phy up
 """
 
 

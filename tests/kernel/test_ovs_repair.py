@@ -58,7 +58,8 @@ def test_daemons_that_are_killed(datapath: str, tmp_path: Path) -> None:
         waits = scene.plan()
         assert waits.pending
         assert all("Open vSwitch does not run" in pending.reason for pending in waits.pending)
-        assert scene.reaches("a", scene.address("front/b")), "the switch goes on without its database"
+        if datapath == "system":  # in userspace what has no core of its own to poll it stands still until it comes back
+            assert scene.reaches("a", scene.address("front/b")), "the kernel goes on without the database"
         switch.start_database()
         eventually(lambda: not scene.plan().pending)
         assert heal(scene) == []
@@ -82,7 +83,9 @@ def test_a_database_that_is_lost(datapath: str, tmp_path: Path) -> None:
         switch.start()
         found = heal(scene)
         assert {"create:ovs-bridge/sw", "create:ovs-mirror/sw/tap"} <= set(found)
-        assert not [step for step in found if step.startswith("delete:")]
+        assert [step for step in found if step.startswith("delete:")] in ([], ["delete:link/@c/in-c"]), (
+            "its tap was left"
+        )
 
 
 def _port_deleted() -> None:
