@@ -31,7 +31,7 @@ from reconciler.resources.resource import Resource
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.derive import mac_of, short_name
 from reconciler.topology.options import DEFAULT_MTU, EndpointOptions, Gateway, NetworkOptions
-from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, NodeView, Topology
+from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, NodeView, SubnetView, Topology
 
 Vlan = Annotated[int, Field(ge=1, le=4094)]
 VlanMode = Literal["access", "trunk", "native-tagged", "native-untagged", "dot1q-tunnel"]
@@ -244,7 +244,7 @@ class SwitchOptions(NetworkOptions):
     def leases(self) -> bool:
         return bool(self.uplinks or self.patches or self.existing)
 
-    def default_mtu(self, facts: NodeFacts, node: NodeView | None) -> int:
+    def default_mtu(self, facts: NodeFacts, node: NodeView | None, subnets: Sequence[SubnetView]) -> int:
         """What a packet of a tunnel has room for on the way."""
         whole = min(DEFAULT_MTU, facts.uplink_mtu)
         kinds = {tunnel.type: tunnel.remote.version for tunnel in self.tunnels}
