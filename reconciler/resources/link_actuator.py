@@ -22,7 +22,7 @@ from reconciler.resources.link import BridgePort, Link, Peer, link_key
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.requests import Requests
-from reconciler.resources.resource import Key, Observed, satisfied
+from reconciler.resources.resource import Key, Observed
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -288,7 +288,7 @@ def _stands(host: Host, op: OpView, owner: str) -> bool:
     if raw is None or owner_of(raw.altnames)[0] != owner:
         return False
     seen = _link(op.key.netns, raw, namespace.names(), host.root.names(), _VethEnds(host, host.open_namespaces()), True)
-    return satisfied(seen, op.after)
+    return isinstance(op.after, Link) and not seen.differs(op.after)
 
 
 def _make(host: Host, makers: Sequence[OpView], others: dict[Key, OpView], owner: str) -> dict[str, Refusal]:

@@ -17,7 +17,7 @@ from reconciler.resources.belief import owner_by_protocol
 from reconciler.resources.link import link_key
 from reconciler.resources.netns import netns_key
 from reconciler.resources.requests import Requests
-from reconciler.resources.resource import Key, Need, Observed, Resource, satisfied
+from reconciler.resources.resource import Key, Need, Observed, Resource
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -155,7 +155,12 @@ class RouteActuator:
         }
         for op in taken:  # made already, by us, as wanted: a success
             seen = standing.get(op.key)
-            if seen is not None and seen.owner == owner and satisfied(seen.resource, op.after):
+            if (
+                seen is not None
+                and seen.owner == owner
+                and op.after is not None
+                and not seen.resource.differs(op.after)
+            ):
                 del refused[op.id]
         for op_id, refusal in refused.items():
             outcomes[op_id] = Outcome(op_id, *refusal)
