@@ -21,6 +21,9 @@ SAMPLE = Sample(
         Route(key=route_key("", "198.51.100.0/24"), to="198.51.100.0/24", dev="br0", via="192.0.2.9"),
         Route(key=route_key("", "203.0.113.0/24"), to="203.0.113.0/24", dev="br0"),
         Neighbour(key=neighbour_key("", "br0", "192.0.2.9"), dev="br0", address="192.0.2.9", mac="02:00:00:00:00:09"),
+        Neighbour(
+            key=neighbour_key("", "br0", "203.0.113.9"), dev="br0", address="203.0.113.9", mac="02:00:00:00:00:19"
+        ),
     ),
     cascade=(address_key("", "br0", "192.0.2.1/24"), link_key("", "br0")),
 )
