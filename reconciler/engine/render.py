@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from reconciler.drivers.registry import drivers
 from reconciler.drivers.stack import render_stack
@@ -45,6 +46,7 @@ def render(topology: Topology, facts: NodeFacts) -> tuple[Resource, ...]:
 
 
 def _all(topology: Topology, facts: NodeFacts) -> Iterable[Resource]:
+    facts = replace(facts, name=topology.node)  # what was looked at may be another host, which is planned for this one
     for sandbox in topology.sandboxes:
         yield from render_stack(sandbox)
     for network in topology.networks:
