@@ -265,20 +265,44 @@ def reach(
 
 def graph(
     manifests: o.Sources = None,
-    form: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="mermaid, dot or svg.")] = "mermaid",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="mermaid, dot, svg; text, of addresses. Default: mermaid, of addresses text.",
+        ),
+    ] = "",
+    addresses: Annotated[
+        bool,
+        typer.Option(
+            "--addresses",
+            metavar="",
+            help="The tree of all addresses instead: subnets, groups, nodes, blocks, and who has what.",
+        ),
+    ] = False,
     node: o.Node = "",
     env: o.Environment = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """The manifests as a picture: Mermaid, DOT or SVG."""
-    from reconciler.errors import UsageError
-    from reconciler.review.graph import FORMATS
+    """The manifests as a picture: Mermaid, DOT or SVG.
 
-    if form not in FORMATS:
-        raise UsageError(f"--format {form}: write one of {', '.join(FORMATS)}")
+    The tree of addresses shows by which prefix each node is reached, too: what the routers between them need.
+    """
+    from reconciler.errors import UsageError
+    from reconciler.review import addresses as tree
+    from reconciler.review import graph as picture
+
+    forms = tree.FORMATS if addresses else picture.FORMATS
+    form = form or next(iter(forms))
+    if form not in forms:
+        raise UsageError(f"--format {form}: write one of {', '.join(forms)}")
     names = o.sources(manifests)
     with o.controller(node, env, lock_file=lock_file) as controller:
-        sys.stdout.write(FORMATS[form](controller.validate(names, stdin=o.stdin(names)).topology))
+        topology = controller.validate(names, stdin=o.stdin(names)).topology
+    drawn = tree.FORMATS[form](tree.addresses(topology)) if addresses else picture.FORMATS[form](topology)
+    sys.stdout.write(drawn)
     return 0
 
 

@@ -37,12 +37,13 @@ def free_subnet(taken: Iterable[Subnet]) -> IPv4Network | None:
 @dataclass(frozen=True, slots=True)
 class Asker:
     """For whom an address is, as far as a strategy may go by it. ``labels`` are the sandbox's, over them the
-    endpoint's own."""
+    endpoint's own. ``static``: its manifest names the address."""
 
     endpoint: str  # network/name
     node: str
     namespace: str
     labels: Mapping[str, str] = field(hash=False)
+    static: bool = False
 
 
 @dataclass(slots=True)
@@ -73,6 +74,14 @@ class Pool:
             return False
         self.taken.add(number)
         return True
+
+    def refusal(self, address: Address, asker: Asker) -> tuple[str, str] | None:
+        """Why this asker cannot have an address, and what to write instead; None: for no reason but that it is taken."""
+        return None
+
+    def reach(self, asker: Asker) -> str:
+        """Where in the subnet this asker's automatic addresses come from, in words."""
+        return str(self.subnet.range)
 
     def blocks(self) -> Sequence[BlockView]:
         """The parts of the subnet that are somebody's now, by address; they are kept in the lock file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -173,12 +173,15 @@ def _static(plugs: Sequence[_Plug], pools: Mapping[str, list[Pool]], problems: P
                 )
                 continue
             holder = holders.setdefault((plug.network.name, address.version, int(address)), plug.document.name)
-            if pool.take(address, plug.asker):
+            asker = replace(plug.asker, static=True)
+            if pool.take(address, asker):
                 plug.addresses.append(address)
             elif int(address) in reserved(pool.subnet.cidr):
                 problems.add(at, f"{address} is the {reserved_for(address, pool.subnet.cidr)}", "write a host address")
             elif address == pool.subnet.gateway:
                 problems.add(at, f"{address} is the gateway of network {plug.network.name}", "choose another address")
+            elif (why := pool.refusal(address, asker)) is not None:
+                problems.add(at, f"endpoint {plug.document.name}: {why[0]}", why[1])
             elif holder != plug.document.name:
                 problems.add(at, f"{address} is the address of endpoint {holder} already", "choose another address")
             elif address in plug.addresses:
@@ -241,7 +244,7 @@ def _automatic(
             continue  # its link layer has none of this family
         number = plug.network.options.choose(mine, plug.asker)
         if number is None:
-            ranges = ", ".join(str(pool.subnet.range) for pool in mine)
+            ranges = ", ".join(pool.reach(plug.asker) for pool in mine)
             problems.add(
                 plug.document.at("spec"),
                 f"no IPv{version} address is left for endpoint {plug.document.name} in network {plug.network.name} ({ranges})",

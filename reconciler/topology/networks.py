@@ -68,6 +68,8 @@ def resolve_networks(
             policy_default=model.spec.policy_default,
             names=model.spec.names,
         )
+        for place, message, hint in options.faults([subnet.cidr for subnet in subnets]):
+            problems.add(document.at("spec", "options", *place), f"network {document.name}: {message}", hint)
         if views[document.name].ipv6 and views[document.name].mtu < IPV6_MIN_MTU:
             problems.add(
                 document.at("spec", "mtu"),

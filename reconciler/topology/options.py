@@ -8,6 +8,7 @@ from typing import Literal
 
 from reconciler.manifest.model import Model
 from reconciler.topology.allocate import Asker, Pool
+from reconciler.topology.groups import Layout, assign, lay_out
 from reconciler.topology.view import NodeFacts, NodeView, Subnet, SubnetView
 
 DEFAULT_MTU = 1500
@@ -55,6 +56,18 @@ class NetworkOptions(Model):
     def choose(self, pools: Sequence[Pool], asker: Asker) -> int | None:
         """Reserve an address of one of these pools, which are of one family; None when there is none."""
         return next((number for pool in pools if (number := pool.lowest(asker)) is not None), None)
+
+    def faults(self, subnets: Sequence[Subnet]) -> Iterable[tuple[tuple[str | int, ...], str, str]]:
+        """What of these options does not fit the network's subnets, so that no address can be chosen: (place below
+        ``spec.options``, what is wrong, what to write instead)."""
+        return ()
+
+    def layout(
+        self, subnets: Sequence[SubnetView], nodes: Sequence[NodeView], blocks: Iterable[tuple[Subnet, str]]
+    ) -> Layout:
+        """Which groups of nodes have which parts of the subnets, and which node is in which; ``blocks`` are (CIDR, node)
+        of what was given already."""
+        return assign(lay_out((), None, [subnet.cidr for subnet in subnets]), nodes, blocks)
 
     def domain(self) -> str:
         """The routing domain: networks of different ones may have the same subnets. "": the host's own routing table."""
