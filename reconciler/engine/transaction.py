@@ -195,8 +195,9 @@ def tidy(host: Host, observation: Observation, without: frozenset[str] = frozens
         return key not in observation.items and key.netns not in without
 
     inventory.made -= {text for text in inventory.made if gone(text)}
-    for text in [text for text in inventory.settings if gone(text)]:
-        del inventory.settings[text]
+    for noted in (inventory.settings, inventory.secrets):
+        for text in [text for text in noted if gone(text)]:
+            del noted[text]
     used = {Key.parse(text).netns for text in (*inventory.made, *inventory.settings)}
     for name in [name for name in inventory.sources if name not in used]:
         del inventory.sources[name]

@@ -110,6 +110,7 @@ class Inventory:
     ``devices``: key of a link -> the hardware that it is, and what that was on the host (resources/device.py).
     ``remotes``: name of what lies beyond this host and in which we made things -> how it is reached (never credentials,
     only the paths of their files).
+    ``secrets``: key of a security association -> the file that its key was made from, and the id there.
     ``settings``: key of a sysctl -> {"value": what stood before, "along": {path: value} that changed with it}.
     """
 
@@ -124,6 +125,7 @@ class Inventory:
         self.settings = Section[dict[str, Any]]()
         self.devices = Section[dict[str, Any]]()
         self.remotes = Section[dict[str, Any]]()
+        self.secrets = Section[dict[str, str]]()
         self._sections: dict[str, Section[Any]] = {
             "netns": self.netns,
             "made": self.made.section,
@@ -131,6 +133,7 @@ class Inventory:
             "settings": self.settings,
             "devices": self.devices,
             "remotes": self.remotes,
+            "secrets": self.secrets,
         }
         self._first = 0  # bytes of the first line; 0: the next save writes the file anew
         self._size = 0  # bytes of the file
@@ -165,12 +168,12 @@ class Inventory:
                 f"{self.path} has format {data['format_version']}, this cnm writes {FORMAT_VERSION}; "
                 "run the cnm that wrote it, or destroy with it first"
             )
-        self._take({name: data.get(name, {}) if name == "remotes" else data[name] for name in self._sections})
+        self._take({name: data.get(name, {}) if name in ("remotes", "secrets") else data[name] for name in self._sections})
 
     def _take(self, data: Mapping[str, Mapping[str, Any]]) -> None:
-        shapes = {"netns": int, "made": bool, "sources": str, "settings": dict, "devices": dict, "remotes": dict}
+        shapes = {"netns": int, "made": bool, "sources": str}
         for name, entries in data.items():
-            section, shape = self._sections[name], shapes[name]
+            section, shape = self._sections[name], shapes.get(name, dict)
             for key, value in entries.items():
                 if value is None:
                     section.pop(key, None)

@@ -210,6 +210,15 @@ def _clash(draft: _Draft, key: Key, seen: Observed, resource: Resource, adopt: b
             )
         )
         return
+    if resource.unadoptable:
+        draft.conflicts.append(
+            Problem(
+                resource.origin,
+                f"{key} stands here already, does not carry our mark and cannot be taken over: {resource.unadoptable}",
+                "remove it, or do not ask for it here",
+            )
+        )
+        return
     if not (named or adopt is True):
         draft.conflicts.append(
             Problem(

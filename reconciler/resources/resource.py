@@ -124,6 +124,7 @@ class Resource:
     final: ClassVar[bool] = False  # its deletion cannot be undone: it is done last of all, when all else holds
     guard: ClassVar[bool] = False  # a filter: in force before what it guards comes, gone only after that
     marked: ClassVar[str] = ""  # how it is known as ours: "itself" | "link" | "inventory" | ""
+    unadoptable: ClassVar[str] = ""  # why what is somebody else's is never taken over
     fixed: ClassVar[Mapping[str, str]] = {}  # field -> why it cannot change in place
     flaps: ClassVar[frozenset[str]] = frozenset()  # fields whose in-place change interrupts traffic briefly
 

@@ -100,6 +100,7 @@ class XfrmState(Resource):
     kind: ClassVar[str] = "xfrm-state"
     batch: ClassVar[str] = "xfrm"
     marked: ClassVar[str] = "inventory"
+    unadoptable: ClassVar[str] = "nobody can tell by which key it could be given back"
     fixed: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("src", "port", "secret", "algorithm"), "a security association keeps its ends and its key"
     )
@@ -127,6 +128,7 @@ class XfrmPolicy(Resource):
     kind: ClassVar[str] = "xfrm-policy"
     batch: ClassVar[str] = "xfrm"
     marked: ClassVar[str] = "inventory"
+    unadoptable: ClassVar[str] = "what else it asks of packets could not be given back"
     guard: ClassVar[bool] = True
 
     direction: Literal["in", "out"]
@@ -154,10 +156,16 @@ class XfrmActuator:
         if not (wanted or made or host.has_xfrm()):
             return
         secrets = {spec.key: spec for spec in wanted.values() if isinstance(spec, Secret)}
-        for spec in wanted.values():  # a rollback asks for states alone
-            if isinstance(spec, XfrmState) and spec.secret is not None and spec.secret.file:
-                key = secret_key(*spec.secret.place)
-                secrets.setdefault(key, Secret(key=key, file=spec.secret.file, id=spec.secret.id))
+        named = [
+            spec.secret for spec in wanted.values() if isinstance(spec, XfrmState)
+        ]  # a rollback asks for them alone
+        named += [
+            KeyRef(**entry) for entry in host.inventory.secrets.values()
+        ]  # of those that nobody asks for any more
+        for ref in named:
+            if ref is not None and ref.file:
+                key = secret_key(*ref.place)
+                secrets.setdefault(key, Secret(key=key, file=ref.file, id=ref.id))
         for secret in secrets.values():
             if host.secrets.get(secret.file, secret.id) is not None:
                 yield Observed(secret)
@@ -182,6 +190,10 @@ class XfrmActuator:
         except OSError:
             gone = Outcome("", EPROTONOSUPPORT, "this kernel has no IPsec (XFRM)")
             return [Outcome(op.id) if op.action == "delete" else gone._replace(id=op.id) for op in ops]
+        for op in ops:  # what is to be undone one day, when nobody asks for it any more, needs its key again
+            if op.action != "delete" and isinstance(op.after, XfrmState) and op.after.secret is not None:
+                host.inventory.secrets[str(op.key)] = {"file": op.after.secret.file, "id": op.after.secret.id}
+        host.inventory.save()
         for op in sorted(ops, key=_rank):
             spec = op.before if op.action == "delete" else op.after
             if isinstance(spec, XfrmState):

@@ -96,6 +96,7 @@ class Stand:
             found["names"] = sorted(path.name for path in Path("/run/netns").glob("*"))
             found["remembered"] = (sorted(inventory.netns), sorted(inventory.made), dict(inventory.sources))
             found["settings"] = dict(inventory.settings)
+            found["secrets"] = dict(inventory.secrets)
             found["journal"] = sorted(path.name for path in Path("/run/cnm").glob("journal-*"))
             return found
 

@@ -31,18 +31,8 @@ from tests.kernel.private import isolated
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:bridge", "link:veth")
 
-# A defect, named here until it is mended: a run that deleted one of these is not undone whole. The association's key
-# file is not looked at when it is put back, so it waits; the policy that was deleted comes back without its mark.
-_NOT_UNDONE = frozenset(("xfrm-state", "xfrm-policy"))
-
-
-def _marks(sample: Sample) -> list[pytest.MarkDecorator]:
-    known = pytest.mark.xfail(strict=False, reason=f"a deleted {sample.spec.kind} is not always made again")
-    return [pytest.mark.requires(*sample.requires), *([known] if sample.spec.kind in _NOT_UNDONE else [])]
-
-
 every_sample = pytest.mark.parametrize(
-    "sample", [pytest.param(s, marks=_marks(s), id=str(s.spec.key)) for s in samples()]
+    "sample", [pytest.param(s, marks=pytest.mark.requires(*s.requires), id=str(s.spec.key)) for s in samples()]
 )
 
 

@@ -160,13 +160,9 @@ def test_what_others_hung_on_ours_is_put_back_without_our_mark(tmp_path: Path) -
 FOREIGN = [s for s in samples() if s.foreign]
 
 
-def _marks(sample: Sample) -> list[pytest.MarkDecorator]:
-    """A defect, named here until it is mended: adopting these should be refused, since a foreign key cannot be known."""
-    known = pytest.mark.xfail(strict=False, reason=f"a foreign {sample.spec.kind} cannot be given back")
-    return [pytest.mark.requires(*sample.requires), *([known] if sample.spec.kind.startswith("xfrm-") else [])]
-
-
-@pytest.mark.parametrize("sample", [pytest.param(s, marks=_marks(s), id=str(s.spec.key)) for s in FOREIGN])
+@pytest.mark.parametrize(
+    "sample", [pytest.param(s, marks=pytest.mark.requires(*s.requires), id=str(s.spec.key)) for s in FOREIGN]
+)
 @isolated
 def test_what_was_taken_over_is_given_back(sample: Sample) -> None:
     """Adopted, and then undone: theirs again, as it was."""
@@ -178,6 +174,10 @@ def test_what_was_taken_over_is_given_back(sample: Sample) -> None:
         look = lambda: observe(controller.host, desired, NodeFacts())  # noqa: E731
         now = look()
         plan = make_plan(desired, now, owner="cnm", adopt={sample.spec.key})
+        if sample.spec.unadoptable:
+            assert any(sample.spec.unadoptable in problem.message for problem in plan.conflicts), plan.conflicts
+            assert plan.empty
+            return
         if plan.conflicts:
             pytest.skip("command:adopt: what it stands on is not ours either")
         before = seen()
