@@ -12,7 +12,8 @@
     │   ├── StaleError         the host is no longer what the plan was made for
     │   └── UnsupportedError   this host lacks a capability that the manifests need
     ├── ObservationError   the host could not be read whole
-    │   └── RemoteError        something beyond it that belongs to the picture does not answer, or refuses to
+    │   ├── RemoteError        something beyond it that belongs to the picture does not answer, or refuses to
+    │   └── UnreadableError    a sandbox of it could not
     ├── ActuationError     the kernel or a daemon refused an operation
     ├── VerifyError        applied, but the host still differs
     ├── GuardError         a safeguard refuses; the user may overrule it
@@ -135,6 +136,17 @@ class ObservationError(CnmError):
 
 class RemoteError(ObservationError):
     """What is beyond this host, and belongs to the picture, does not answer or refuses to: a fabric's controllers."""
+
+
+class UnreadableError(ObservationError):
+    """One sandbox could not be read whole; the rest of the host can be."""
+
+    def __init__(self, sandbox: str, text: str) -> None:
+        self.sandbox = sandbox
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.sandbox, str(self))
 
 
 class ActuationError(CnmError):

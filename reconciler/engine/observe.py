@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable
 from ipaddress import ip_address
 
 from reconciler.drivers.stack import BASELINE
-from reconciler.errors import RemoteError
+from reconciler.errors import RemoteError, UnreadableError
 from reconciler.host import sockdiag, sysfs
 from reconciler.host.attendant import OURS
 from reconciler.host.files import read_small
@@ -43,8 +43,8 @@ def observe(
     """Everything in the namespaces that ``desired`` or the inventory names, ours and foreign. Those of ``without``
     are left out. ``lenient``: what is beyond this host and does not answer is left out as well, and told in ``partial``.
 
-    Raises ObservationError when something could not be read whole: a plan on half a picture would prune the
-    other half.
+    A sandbox that its own root fills up, or changes without end, is told of as ``unread``. Raises ObservationError when
+    anything else could not be read whole: a plan on half a picture would prune the other half.
     """
     wanted = {resource.key: resource for resource in desired}
     inventory = host.inventory
@@ -53,8 +53,22 @@ def observe(
         host.find(name, inventory.sources[name])
     settings = {key for key, resource in wanted.items() if resource.setting}
     settings |= {Key.parse(text) for text in inventory.settings}
-    names = tuple(sorted(name for name in netns if name not in without))
-    scope = Scope(owner=host.owner, netns=names, settings=frozenset(settings), wanted=wanted)
+    unread: dict[str, str] = {}
+    while True:
+        names = tuple(sorted(name for name in netns if name not in without and name not in unread))
+        asked = frozenset(key for key in settings if key.netns not in unread) if unread else frozenset(settings)
+        scope = Scope(owner=host.owner, netns=names, settings=asked, wanted=wanted)
+        try:
+            items, partial = _read(host, scope, lenient=lenient)
+        except UnreadableError as error:
+            if error.sandbox in unread:
+                raise
+            unread[error.sandbox] = str(error)
+        else:
+            return Observation(items | _standing(host, unread), facts, partial, unread)
+
+
+def _read(host: Host, scope: Scope, *, lenient: bool) -> tuple[dict[Key, Observed], tuple[str, ...]]:
     hands = actuators()
     items: dict[Key, Observed] = {}
     partial: list[str] = []
@@ -66,7 +80,16 @@ def observe(
             if not lenient:
                 raise
             partial.append(str(error))
-    return Observation(items=items, facts=facts, partial=tuple(partial))
+    return items, tuple(partial)
+
+
+def _standing(host: Host, unread: Iterable[str]) -> dict[Key, Observed]:
+    """Namespaces of ours that were not read, so that they can be removed all the same."""
+    return {
+        netns_key(name): Observed(Netns(key=netns_key(name), source="named"), host.owner)
+        for name in unread
+        if name in host.open_namespaces() and host.inventory.netns.get(name) == host.netns(name).inode
+    }
 
 
 def usual_settings(host: Host, desired: Iterable[Resource]) -> Iterable[Resource]:

@@ -137,7 +137,13 @@ def _standing(wanted: Mapping[Key, Resource], items: Mapping[Key, Observed]) -> 
 
 def remaining(before: Before, now: Observation) -> tuple[str, ...]:
     """What is not as it was, a line each. Empty: the host is back."""
-    return tuple(filter(None, (_rest(key, before, now.items.get(key)) for key in sorted(before.touched))))
+    found = [
+        f"{key} could not be looked at: {now.unread[key.sandbox]}"
+        if key.sandbox in now.unread
+        else _rest(key, before, now.items.get(key))
+        for key in sorted(before.touched)
+    ]
+    return tuple(filter(None, found))
 
 
 def _rest(key: Key, before: Before, now: Observed | None) -> str:

@@ -189,6 +189,7 @@ def differences(
 def tidy(host: Host, observation: Observation, without: frozenset[str] = frozenset()) -> None:
     """Forget what the inventory remembers of things that are gone; ``without`` was not looked at. Raises OSError."""
     inventory = host.inventory
+    without |= observation.unread.keys()
 
     def gone(text: str) -> bool:
         key = Key.parse(text)

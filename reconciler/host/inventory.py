@@ -168,7 +168,9 @@ class Inventory:
                 f"{self.path} has format {data['format_version']}, this cnm writes {FORMAT_VERSION}; "
                 "run the cnm that wrote it, or destroy with it first"
             )
-        self._take({name: data.get(name, {}) if name in ("remotes", "secrets") else data[name] for name in self._sections})
+        self._take(
+            {name: data.get(name, {}) if name in ("remotes", "secrets") else data[name] for name in self._sections}
+        )
 
     def _take(self, data: Mapping[str, Mapping[str, Any]]) -> None:
         shapes = {"netns": int, "made": bool, "sources": str}

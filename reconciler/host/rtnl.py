@@ -6,10 +6,11 @@ import errno
 import fcntl
 import os
 import socket
+import threading
 from collections.abc import Callable, Container, Sequence
 from typing import TypeVar
 
-from reconciler.errors import ObservationError
+from reconciler.errors import ObservationError, UnreadableError
 from reconciler.host.step import Step, unhindered
 from reconciler.netlink.wire import (
     ERROR,
@@ -35,8 +36,16 @@ SOL_NETLINK = 270
 SO_RCVBUFFORCE = 33
 SIOCGSKNS = 0x894C  # include/uapi/linux/sockios.h, Linux 4.10
 
-# The kernel fills a dump's datagram up to the largest buffer it ever saw offered, 32 KiB at most.
-_buffer = bytearray(65536)
+
+class _Thread(threading.local):
+    """What each thread has for itself: sockets of several namespaces are served side by side."""
+
+    def __init__(self) -> None:
+        # The kernel fills a dump's datagram up to the largest buffer it ever saw offered, 32 KiB at most.
+        self.buffer = bytearray(65536)
+
+
+_own = _Thread()
 _CHUNK = 200  # requests a send: past this the kernel's own work is all that is left to win
 _ANYWHERE = range(1 << 62)
 _DUMP_TRIES = 10
@@ -51,10 +60,10 @@ class Rtnl:
     """One netlink socket, for routing unless ``protocol`` says otherwise. It belongs to the namespace in which it was
     opened, for ever, wherever the process goes. Not for use by two threads at once."""
 
-    __slots__ = ("_most", "_sequence", "_socket", "_step", "_where")
+    __slots__ = ("_most", "_sandbox", "_sequence", "_socket", "_step")
 
     def __init__(self, sandbox: str = "", step: Step = unhindered, protocol: int = socket.NETLINK_ROUTE) -> None:
-        self._where = f"sandbox {sandbox}" if sandbox else "this host"
+        self._sandbox = sandbox
         self._most = MOST_IN_A_SANDBOX if sandbox else MOST
         self._step = step
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
@@ -80,7 +89,7 @@ class Rtnl:
             found = self._dump_once(kind, body, decode)
             if found is not None:
                 return found
-        raise ObservationError("the kernel's tables changed faster than they could be read; try again")
+        raise self._unreadable("its tables changed faster than they could be read; try again")
 
     def _dump_once(self, kind: int, body: bytes, decode: Callable[[bytearray, int, int], T | None]) -> list[T] | None:
         self._sequence += 1
@@ -88,7 +97,7 @@ class Rtnl:
         self._socket.send(HEADER.pack(16 + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + body)
         found: list[T] = []
         interrupted = False
-        buffer, unpack = _buffer, HEADER.unpack_from
+        buffer, unpack = _own.buffer, HEADER.unpack_from
         while True:
             try:
                 size = self._socket.recv_into(buffer)
@@ -116,7 +125,12 @@ class Rtnl:
                         found.append(item)
                 offset += (length + 3) & ~3
             if len(found) > self._most:
-                raise ObservationError(f"{self._where} has more than {self._most:,} {_PLURALS.get(kind, 'objects')}")
+                raise self._unreadable(f"it has more than {self._most:,} {_PLURALS.get(kind, 'objects')}")
+
+    def _unreadable(self, words: str) -> ObservationError:
+        if self._sandbox:
+            return UnreadableError(self._sandbox, f"sandbox {self._sandbox} could not be read: {words}")
+        return ObservationError(f"this host could not be read: {words}")
 
     def ask(self, request: bytes, decode: Callable[[bytearray, int, int], T | None]) -> T | None:
         """The answer to a single question; None when the kernel has none."""
@@ -124,23 +138,24 @@ class Rtnl:
         sequence = self._sequence
         self._socket.send(concatenate_requests([request], sequence))
         found: T | None = None
+        buffer = _own.buffer
         while True:
-            size = self._socket.recv_into(_buffer)
+            size = self._socket.recv_into(buffer)
             offset = 0
             while offset + 16 <= size:
-                length, answer, _flags, number, _port = HEADER.unpack_from(_buffer, offset)
+                length, answer, _flags, number, _port = HEADER.unpack_from(buffer, offset)
                 if length < 16:
                     break
                 if number == sequence:
                     if answer == NLMSG_ERROR:  # the acknowledgement comes last
-                        return None if ERROR.unpack_from(_buffer, offset + 16)[0] else found
-                    found = decode(_buffer, offset + 16, offset + length)
+                        return None if ERROR.unpack_from(buffer, offset + 16)[0] else found
+                    found = decode(buffer, offset + 16, offset + length)
                 offset += (length + 3) & ~3
 
     def _drain(self) -> None:
         self._socket.setblocking(False)
         try:
-            while self._socket.recv_into(_buffer):
+            while self._socket.recv_into(_own.buffer):
                 pass
         except BlockingIOError:
             pass
@@ -201,9 +216,10 @@ class Rtnl:
 
     def _collect(self, first: int, positions: Sequence[int], refused: dict[int, Refusal]) -> None:
         last = first + len(positions) - 1
+        buffer = _own.buffer
         while True:
             try:
-                size = self._socket.recv_into(_buffer)
+                size = self._socket.recv_into(buffer)
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -215,13 +231,13 @@ class Rtnl:
                 return
             offset = 0
             while offset + 16 <= size:
-                length, answer, flags, number, _port = HEADER.unpack_from(_buffer, offset)
+                length, answer, flags, number, _port = HEADER.unpack_from(buffer, offset)
                 if length < 16:
                     break
                 if answer == NLMSG_ERROR and first <= number <= last:
-                    code = -ERROR.unpack_from(_buffer, offset + 16)[0]
+                    code = -ERROR.unpack_from(buffer, offset + 16)[0]
                     if code:
-                        refused[positions[number - first]] = Refusal(code, _words(offset, length, flags, code))
+                        refused[positions[number - first]] = Refusal(code, _words(buffer, offset, length, flags, code))
                     if number == last:
                         return
                 offset += (length + 3) & ~3
@@ -231,14 +247,14 @@ def _refusal(error: OSError) -> Refusal:
     return Refusal(error.errno or errno.EIO, f"netlink: {error.strerror or error}")
 
 
-def _words(offset: int, length: int, flags: int, code: int) -> str:
+def _words(buffer: bytearray, offset: int, length: int, flags: int, code: int) -> str:
     """The kernel's own wording of a refusal (extended acknowledgement), or strerror."""
     words = ""
     if flags & NLM_F_ACK_TLVS:
         start = offset + 16 + 4 + 16  # past errno and the echoed header
         if not flags & NLM_F_CAPPED:
-            start += HEADER.unpack_from(_buffer, offset + 20)[0] - 16
-        for kind, low, high in attributes(_buffer, start, offset + length):
+            start += HEADER.unpack_from(buffer, offset + 20)[0] - 16
+        for kind, low, high in attributes(buffer, start, offset + length):
             if kind == NLMSGERR_ATTR_MSG:
-                words = string(_buffer, low, high)
+                words = string(buffer, low, high)
     return f"{words} ({os.strerror(code)})" if words else os.strerror(code)

@@ -12,6 +12,7 @@ from reconciler.planner.plan import Action, Observation, Op, Pending, Plan
 from reconciler.planner.reason import difference
 from reconciler.planner.seen import SeenIndex
 from reconciler.planner.select import matches, select, with_needs
+from reconciler.planner.unread import held_up
 from reconciler.planner.wait import split_pending
 from reconciler.resources.link import Link, link_key
 from reconciler.resources.resource import Impact, Key, Observed, Resource, spec_fields
@@ -74,11 +75,15 @@ def make_plan(
     items = observation.items
     told = list(warnings)
     told += [Problem(Origin(), f"{what}: not read, so nothing is removed") for what in observation.partial]
+    told += [Problem(Origin(), f"{why}: nothing in it is changed") for why in observation.unread.values()]
+    held = held_up(everything, observation.unread) if observation.unread else {}
     surplus = (
         [
             key
             for key in sorted(items if only is None else items.keys() & only)
-            if items[key].owner == owner and key not in everything
+            if items[key].owner == owner
+            and key not in everything
+            and (key.kind == "netns" or key.sandbox not in observation.unread)
         ]
         if prune and not targets and not observation.partial
         else []
@@ -87,6 +92,10 @@ def make_plan(
         surplus = [key for key in surplus if matches(items[key].resource, prune)]
     if excludes:
         surplus = [key for key in surplus if not matches(items[key].resource, excludes)]
+    if held:
+        everything = {key: resource for key, resource in everything.items() if key not in held}
+        held = {key: pending for key, pending in held.items() if key in wanted}
+        wanted = {key: resource for key, resource in wanted.items() if key not in held}
     index = index or SeenIndex(items)
     while True:
         draft = _classify(wanted, everything, items, owner, adopt, foreign)
@@ -105,7 +114,7 @@ def make_plan(
         drift=tuple(sorted(draft.drift)),
         conflicts=tuple(sorted(set(draft.conflicts))),
         warnings=tuple(told),
-        pending=tuple(draft.pending[key] for key in sorted(draft.pending)),
+        pending=tuple(pending for _key, pending in sorted({**draft.pending, **held}.items())),
         desired_fingerprint=fingerprint((everything if only is None else wanted).values()) if ops else "",
         observed_fingerprint=fingerprint(_touched(ops, items)) if ops else "",
     )
@@ -174,7 +183,23 @@ def _classify(
         draft.create[resource.key] = ""
         if any(parent in items and items[parent].owner == owner for parent in resource.hangs_on()):
             draft.drift.add(resource.key)
+    for key in [key for key in draft.recreate if draft.pending]:
+        waits = _waits(wanted[key], items, draft.pending) if key in wanted else None
+        if waits is not None:
+            del draft.recreate[key]
+            draft.drift.discard(key)
+            draft.pending[key] = waits
     return draft
+
+
+def _waits(resource: Resource, items: Mapping[Key, Observed], pending: Mapping[Key, Pending]) -> Pending | None:
+    """What is to be made anew, but needs what waits itself, stays as it is: the host's end of a pair whose other end died
+    with its container."""
+    for need in resource.needs():
+        absent = [key for key in need.keys if key in pending and key not in items]
+        if absent and len(absent) == len(need.keys):
+            return Pending(resource.key, pending[absent[0]].reason, resource.origin)
+    return None
 
 
 def _change(draft: _Draft, key: Key, seen: Resource, resource: Resource) -> None:

@@ -85,10 +85,10 @@ class _Reader:
         return data
 
 
-def _header(data: Any, what: str, names: set[str]) -> Mapping[str, Any]:
+def _header(data: Any, what: str, names: set[str], optional: frozenset[str] = frozenset()) -> Mapping[str, Any]:
     if isinstance(data, Mapping) and data.get("format", what) != what:
         raise ValueError(f"this is a {data['format']!r}, not a {what}")
-    document = _Reader.mapping(data, names | {"format", "format_version"}, what)
+    document = _Reader.mapping(data, names | {"format", "format_version"}, what, optional)
     version = document["format_version"]
     if type(version) is not int or version != FORMAT_VERSION:
         raise ValueError(f"format version {version!r}; this cnm reads {FORMAT_VERSION}")
@@ -223,6 +223,7 @@ def snapshot_to_data(observation: Observation) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "facts": facts,
         "partial": list(observation.partial),
+        **({"unread": dict(observation.unread)} if observation.unread else {}),
         "resources": [_seen_to_data(observation.items[key]) for key in sorted(observation.items)],
     }
 
@@ -236,7 +237,7 @@ def _seen_to_data(seen: Observed) -> dict[str, Any]:
 
 def snapshot_from_data(data: Any) -> Observation:
     """Raises ValueError."""
-    document = _header(data, SNAPSHOT, {"facts", "partial", "resources"})
+    document = _header(data, SNAPSHOT, {"facts", "partial", "resources"}, frozenset({"unread"}))
     text = _Reader.text
     items: dict[Key, Observed] = {}
     for entry in _Reader.listing(document["resources"], "resources"):
@@ -302,7 +303,14 @@ def snapshot_from_data(data: Any) -> Observation:
             functions=tuple(_function(item) for item in _Reader.listing(facts.get("functions", []), "functions")),
         ),
         partial=tuple(text(item, "partial") for item in _Reader.listing(document["partial"], "partial")),
+        unread=_unread(document.get("unread", {})),
     )
+
+
+def _unread(data: Any) -> dict[str, str]:
+    names = set(data) if isinstance(data, Mapping) else set()
+    unread = _Reader.mapping(data, names, "unread")
+    return {_Reader.text(name, "unread"): _Reader.text(why, "unread") for name, why in unread.items()}
 
 
 def check_asked(plan: Plan, desired: Iterable[Resource]) -> tuple[Problem, ...]:

@@ -129,8 +129,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was read of a host, whole. ``partial`` names what could not be read: then nothing may be pruned."""
+    """What was read of a host, whole. ``partial`` names what could not be read: then nothing may be pruned. ``unread``
+    are sandboxes that could not be read, each with the reason: what is in them, and what needs that, stays as it is."""
 
     items: Mapping[Key, Observed]
     facts: NodeFacts = field(default=NodeFacts())
     partial: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)

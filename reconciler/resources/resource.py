@@ -33,6 +33,11 @@ class Key(NamedTuple):
     def __str__(self) -> str:
         return f"{self.kind}/@{self.netns}/{self.name}" if self.netns else f"{self.kind}/{self.name}"
 
+    @property
+    def sandbox(self) -> str:
+        """The sandbox that it is about, "" for the host: a namespace itself is about the one that it is of."""
+        return self.name if self.kind == "netns" else self.netns
+
     @classmethod
     def parse(cls, text: str) -> Key:
         """The inverse of ``str()``. Raises ValueError on anything else."""

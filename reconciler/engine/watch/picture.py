@@ -53,6 +53,10 @@ class Picture:
         self.index = SeenIndex(self.items)
         self.desired: dict[Key, Resource] = {}
         self.looks = 0
+        self._unread: Mapping[str, str] = {}  # until the next look at everything
+        # The host's interfaces as they were last heard of: number -> (name, up). What the host's namespace knows of them
+        # may be newer, since others look as well.
+        self._heard: dict[int, tuple[str, bool]] = {}
         self._parts: dict[tuple[str, str], set[Key]] = {}  # (sandbox, kind) -> keys
         self._batches: dict[str, tuple[str, ...]] = {}
         for name, kind in kinds().items():
@@ -79,7 +83,7 @@ class Picture:
                 self._wanted_settings.setdefault(space, set()).add(key)
 
     def observation(self) -> Observation:
-        return Observation(self.items, self.facts)
+        return Observation(self.items, self.facts, unread=self._unread)
 
     # -- what events say --------------------------------------------------------------------------------------
 
@@ -103,27 +107,33 @@ class Picture:
 
     def _note_link(self, ifindex: int, gone: bool, payload: bytearray | None, dirty: Dirty) -> None:
         """An interface of the host itself, of which there may be 10,000: the event has all that a look would tell."""
-        links = self._host.root.by_index
+        root = self._host.root
+        links = root.by_index
         before = links.get(ifindex)
+        was, up = self._heard.get(ifindex) or ((before.name, before.up) if before is not None else ("", False))
         after = decode_link(payload, 0, len(payload)) if payload is not None and not gone else None
         for raw in (before, after):
             if raw is not None and owner_of(raw.altnames)[0] != self._host.owner:
                 dirty.facts = True
         if after is not None:
             links[ifindex] = after
-            if before is None or before.name != after.name or before.up != after.up:
+            self._heard[ifindex] = (after.name, after.up)
+            if (was, up) != self._heard[ifindex]:
                 self._hanging(dirty)
-            if before is not None and before.name != after.name:  # others are known by their port's or parent's name
+            if was and was != after.name:  # others are known by their port's or parent's name
                 dirty.everything = True
-        elif links.pop(ifindex, None) is not None:
-            self._hanging(dirty)
+        else:
+            links.pop(ifindex, None)
+            self._heard.pop(ifindex, None)
+            if was:
+                self._hanging(dirty)
             other = self._monitor.name_of(before.netnsid) if before is not None and before.kind == "veth" else None
             if other:  # the other end is not told that this one moved away
                 dirty.parts.add((other, "link"))
-        root = self._host.root
-        if before is not None and (after is None or before.name != after.name):
-            root.index.pop(before.name, None)
-            dirty.names.add(before.name)
+        if was and (after is None or was != after.name):
+            if root.index.get(was) == ifindex:
+                root.index.pop(was)
+            dirty.names.add(was)
         if after is not None:
             root.index[after.name] = ifindex
         dirty.links.add(ifindex)
@@ -140,8 +150,8 @@ class Picture:
         if dirty.everything:
             return self._everything()
         changed: set[Key] = set()
-        whole = set(dirty.spaces)
-        parts = {part for part in dirty.parts if part[0] not in whole}
+        whole = dirty.spaces - self._unread.keys()
+        parts = {part for part in dirty.parts if part[0] not in whole and part[0] not in self._unread}
         for netns in sorted(whole | {netns for netns, batch in parts if netns and batch == "link"}):
             namespace = self._host.find(netns, self._source(netns))
             if namespace is None:
@@ -171,7 +181,7 @@ class Picture:
     def _everything(self) -> set[Key]:
         self.looks += 1
         self.facts = read_facts(self._host, self._node)
-        items = observe(self._host, self.desired.values(), self.facts).items
+        seen = observe(self._host, self.desired.values(), self.facts)
         for netns in set(self._monitor.followed()) - self._host.open_namespaces():
             self._monitor.forget(netns)
         fresh = False
@@ -179,7 +189,9 @@ class Picture:
             if netns:
                 fresh = self._monitor.follow(self._host.netns(netns)) or fresh
         if fresh:  # what changed in them between the look and now was not heard
-            items = observe(self._host, self.desired.values(), self.facts).items
+            seen = observe(self._host, self.desired.values(), self.facts)
+        items, self._unread = seen.items, seen.unread
+        self._heard = {index: (raw.name, raw.up) for index, raw in self._host.root.by_index.items()}
         changed = {key for key in items.keys() | self.items.keys() if items.get(key) != self.items.get(key)}
         self.items = dict(items)
         self.index = SeenIndex(self.items)
@@ -249,7 +261,7 @@ class Picture:
             raws = [own[index] for index in near - looked if index in own]
             looked |= near
             names = {self._monitor.name_of(raw.netnsid) for raw in raws if raw.kind == "veth" and raw.netnsid != -1}
-            waiting = {name for name in names if name and name not in far}
+            waiting = {name for name in names if name and name not in far and name not in self._unread}
         return near, far | spaces
 
     def _ends_in(self, netns: str) -> set[int]:
