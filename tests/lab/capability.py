@@ -207,6 +207,16 @@ def _ovs_dpdk() -> str:
     return _ovs() or absent or ("" if Path(VSWITCHD_DPDK).exists() else f"{VSWITCHD_DPDK} is not installed")
 
 
+def _systemd() -> str:
+    """Whether one can be the first process of a private process namespace, with a control group of its own."""
+    if not Path("/lib/systemd/systemd").exists():
+        return "/lib/systemd/systemd is not installed"
+    group = "/run/groups/cnm-probe-$$"
+    return _command("systemctl") or _tried(
+        f"mkdir -p /run/groups; mount -t cgroup2 cgroup2 /run/groups; mkdir {group}; rmdir {group}"
+    )
+
+
 _PROBES: dict[str, Callable[[], str]] = {
     "esp": _esp,
     "bird": lambda: _command("bird"),
@@ -219,6 +229,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "root": _root,
     "sctp": _sctp,
     "sriov-nic": _sriov_nic,
+    "systemd": _systemd,
 }
 _FAMILIES: dict[str, Callable[[str], str]] = {
     "action": _action,
@@ -230,7 +241,7 @@ _FAMILIES: dict[str, Callable[[str], str]] = {
 _TOOLS = {"ipset": "ipset", "nft": "nft", "ping": "ping", "strace": "strace", "xtables": "iptables-legacy"}
 _PROVIDERS = {
     **dict.fromkeys(
-        ("lane", "netns", "root", "nft", "ping", "strace", "command", "bird", "frr", "ovs", "ovs-dpdk"),
+        ("lane", "netns", "root", "nft", "ping", "strace", "command", "bird", "frr", "ovs", "ovs-dpdk", "systemd"),
         Provider.MACHINE,
     ),
     "sriov-nic": Provider.HARDWARE,
@@ -254,7 +265,8 @@ def missing(capability: str) -> str:
 
     Of the machine: ``netns`` (namespaces may be made), ``root`` (the machine's, not a user namespace's), ``nft``,
     ``ping``, ``strace`` (they work), ``ovs`` (Open vSwitch's daemons and ethtool are installed), ``ovs-dpdk`` (the same with
-    DPDK, and dpdk-testpmd), ``lane`` (a guest can be started) and ``command:NAME``.
+    DPDK, and dpdk-testpmd), ``systemd`` (one can be started in namespaces), ``lane`` (a guest can be started) and
+    ``command:NAME``.
     Of the kernel: ``link:KIND`` as ip-link(8) names it, also ``link:tun`` and ``link:tap``; ``qdisc:``, ``filter:``
     and ``action:KIND`` as tc(8) does; ``bridge-vlan`` (VLAN filtering), ``bridge-netfilter`` (bridge-nf-call-*),
     ``bridge-meta`` and ``conntrack-bridge`` (in nft's bridge family), ``nft-egress``, ``flowtable``, ``ipset``, ``xtables``
