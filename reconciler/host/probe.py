@@ -129,7 +129,8 @@ def _tcp(target: str, timeout: float) -> str:
 def _http(target: str, timeout: float) -> str:
     parts = urlsplit(target)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+    # With a port said, the address is not searched for one: the last group of an IPv6 address looks like it.
+    connection = kind(parts.hostname or "", parts.port or kind.default_port, timeout=timeout)
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         status = connection.getresponse().status
