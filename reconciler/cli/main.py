@@ -80,6 +80,14 @@ def main() -> NoReturn:
             sys.exit(error.exit_code)
         if os.environ.get("CNM_TRACEBACK"):
             raise
+        if isinstance(error, MemoryError):
+            _say(
+                "error: out of memory; if this was a change: cnm recover undoes it, as does the next command that writes"
+            )
+            sys.exit(1)
+        if isinstance(error, OSError) and error.errno:
+            _say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error.strerror}")
+            sys.exit(1)
         _say(f"error: unexpected {type(error).__name__}: {error}")
         _say("Set CNM_TRACEBACK=1 to see where; please report it.")
         sys.exit(1)
