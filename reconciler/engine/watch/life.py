@@ -21,7 +21,7 @@ from reconciler.resources.netns import Netns
 from reconciler.resources.resource import Key, Resource
 
 _DOCKER = b"GET /events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D HTTP/1.1\r\nHost: docker\r\n\r\n"
-_PATIENCE = 30.0  # seconds between two attempts to reach Docker
+_PATIENCE = 2.0  # seconds between two attempts to reach Docker
 
 
 class Life:
@@ -75,8 +75,11 @@ class Life:
                 fd = os.dup(namespace.pidfd)
                 self._pidfds[name] = fd
                 self._watch(fd, select.EPOLLIN)
-        if any(self._sources[name].startswith("docker:") for name in self._led):
-            self._call()
+        self._call()
+
+    def due(self, now: float) -> float | None:
+        """Seconds until :meth:`changed` wants to be asked, whatever happens; None: it need not."""
+        return max(0.0, self._docker_next - now) if self._docker is None and self._containers() else None
 
     def changed(self, ready: Iterable[int]) -> set[str]:
         """What the descriptors that are ready (and the time) say."""
@@ -99,7 +102,9 @@ class Life:
                 self._forget(fd)
                 os.close(fd)
                 del self._pidfds[name]
-        if self._docker is not None and self._docker.fileno() in signalled:
+        if self._docker is None:
+            found |= self._call()
+        elif self._docker.fileno() in signalled:
             found |= self._listen()
         known = (self._sources, self._host.inventory.netns, self._host.open_namespaces())
         return {name for name in found if name and any(name in names for names in known)}
@@ -114,10 +119,15 @@ class Life:
             self._names = Inotify(NETNS_FOLDER)
             self._watch(self._names.fileno(), select.EPOLLIN)
 
-    def _call(self) -> None:
-        """Ask Docker to tell what becomes of containers."""
-        if self._docker is not None or time.monotonic() < self._docker_next:
-            return
+    def _containers(self) -> set[str]:
+        return {name for name in self._led if self._sources[name].startswith("docker:")}
+
+    def _call(self) -> set[str]:
+        """Ask Docker to tell what becomes of containers, where there are some; those that may have changed before it
+        was asked."""
+        containers = self._containers()
+        if not containers or self._docker is not None or time.monotonic() < self._docker_next:
+            return set()
         self._docker_next = time.monotonic() + _PATIENCE
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
@@ -127,9 +137,10 @@ class Life:
             connection.setblocking(False)
         except OSError:
             connection.close()
-            return
+            return set()
         self._docker = connection
         self._watch(connection.fileno(), select.EPOLLIN)
+        return containers
 
     def _listen(self) -> set[str]:
         """Whatever it says: the sandboxes of containers are looked at again."""
@@ -144,7 +155,7 @@ class Life:
             pass
         except OSError:
             self._hang_up()
-        return {name for name, source in self._sources.items() if source.startswith("docker:")}
+        return self._containers()
 
     def _hang_up(self) -> None:
         if self._docker is not None:

@@ -159,6 +159,9 @@ class Watch:
         held = self._pace.next(self._open, now)
         if held is not None:
             waits.append(held)
+        docker = self._life.due(now)
+        if docker is not None:
+            waits.append(docker)
         if self._meanwhile:
             waits.append(0.0)
         if self._switch.waiting:
