@@ -59,6 +59,11 @@ BAD = (
 )
 
 
+def on_trial(stage: Stage, process: subprocess.Popen[str]) -> None:
+    stage.until(lambda: any(Path("/run/cnm").glob("try-*")) or process.poll() is not None, "nothing is on trial")
+    assert process.poll() is None, process.communicate()[0]
+
+
 @contextmanager
 def servers(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     """HTTP and DNS in a namespace that nobody reaches yet."""
@@ -110,13 +115,13 @@ def test_each_sort_of_probe_is_asked_again_while_a_change_is_on_trial(tmp_path: 
         (folder / "all.yaml").write_text(MANIFEST)
         probes = [word for probe in GOOD for word in ("--probe", probe)]
         with stage.start("--probe-timeout", "20", *probes) as process:
-            stage.until(lambda: any(Path("/run/cnm").glob("try-*")), "nothing is on trial")
+            on_trial(stage, process)
             done = stage.cnm("confirm")
             assert (done.returncode, process.wait(30)) == (0, 0), done.stderr
         assert stage.cnm("destroy", "--yes").returncode == 0
         for server, probe in ((web, "tcp:10.0.0.5:80"), (names, "dns:www.example@10.0.0.5")):
             with stage.start("--probe", probe, "--probe-timeout", "2", "--timeout", "60") as process:
-                stage.until(lambda: any(Path("/run/cnm").glob("try-*")), "nothing is on trial")
+                on_trial(stage, process)
                 server.kill()
                 text = process.communicate(timeout=60)[0]
             assert (process.returncode, f"probe {probe}" in text) == (3, True), text
