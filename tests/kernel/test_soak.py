@@ -145,6 +145,7 @@ def test_drift_in_many_namespaces(tmp_path: Path) -> None:
             "p99_ms": waits[min(len(waits) - 1, int(len(waits) * 0.99))] * 1e3,
             "rss_first_kib": first,
             "rss_last_kib": last,
+            "load": os.getloadavg()[1],
             "seed": seed,
         }
         print(json.dumps(figures))
