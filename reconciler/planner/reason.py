@@ -24,10 +24,13 @@ def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
             for part in _parts(f"{name}.{f.name}", getattr(seen, f.name), getattr(wanted, f.name))
         ]
     if isinstance(wanted, tuple) and isinstance(seen, tuple):
-        if len(seen) == len(wanted) and all(map(is_dataclass, (*seen, *wanted))):
-            pairs = zip(seen, wanted, strict=True)
+        names = [_name(spec) for spec in wanted]
+        if all(names) and names == [_name(spec) for spec in seen]:
             return [
-                part for old, new in pairs if not satisfied(old, new) for part in _parts(_called(name, new), old, new)
+                part
+                for own, old, new in zip(names, seen, wanted, strict=True)
+                if not satisfied(old, new)
+                for part in _parts(f"{name}.{own}", old, new)
             ]
         if _is_table(seen) and _is_table(wanted):
             old, new = dict(seen), dict(wanted)
@@ -38,10 +41,10 @@ def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
     return [f"{name}: {_show(seen)} -> {_show(wanted)}"]
 
 
-def _called(name: str, spec: Any) -> str:
-    """``interfaces.eth0`` of several nested specs that have names."""
-    own = getattr(spec, "name", None)
-    return f"{name}.{own}" if isinstance(own, str) else name
+def _name(spec: Any) -> str:
+    """What one of several nested specs is called: ``interfaces.eth0``; "" when it has no name."""
+    own = getattr(spec, "name", None) if is_dataclass(spec) else None
+    return own if isinstance(own, str) else ""
 
 
 def _is_table(items: tuple[Any, ...]) -> bool:
