@@ -85,7 +85,6 @@ def try_(
             timeout=timeout,
             probes=probes,
             patience=probe_timeout,
-            again=not yes,
         )
         report = _watch(trial)
     change.tell(report, how)

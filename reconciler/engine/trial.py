@@ -87,7 +87,6 @@ def begin_trial(
     timeout: float,
     probes: Sequence[Probe] = (),
     patience: float = 10.0,
-    again: bool = False,
 ) -> Trial:
     """Start a guardian. ``make`` gives it a controller of its own; probes have ``patience`` seconds to become good
     before they count as failed. For a process with one thread."""
@@ -95,7 +94,7 @@ def begin_trial(
     pid = os.fork()
     if not pid:
         ours.close()
-        _guard(theirs, make, planned, timeout, probes, patience, again)
+        _guard(theirs, make, planned, timeout, probes, patience)
     theirs.close()
     return Trial(pid, ours)
 
@@ -107,12 +106,11 @@ def _guard(
     timeout: float,
     probes: Sequence[Probe],
     patience: float,
-    again: bool,
 ) -> NoReturn:
     try:
         _detach(channel)
         with make() as controller:
-            _Guardian(channel, controller, timeout, probes, patience).go(planned, again)
+            _Guardian(channel, controller, timeout, probes, patience).go(planned)
     except CnmError as error:
         _say(channel, Ended(None, error))
     except BaseException as error:
@@ -155,10 +153,11 @@ class _Guardian:
     def _terminated(self, *_: object) -> None:
         self._ended = "the guardian was asked to end"
 
-    def go(self, planned: Planned, again: bool) -> None:
+    def go(self, planned: Planned) -> None:
         controller = self._controller
         with controller.changing("try"):
-            run = controller.begin(planned, purpose="try", again=again, stop=self._stop)
+            # This process has not looked at the host yet: a plan alone does not lead into its namespaces.
+            run = controller.begin(planned, purpose="try", again=True, stop=self._stop)
             try:
                 reason = ""
                 confirmed_by: socket.socket | None = None

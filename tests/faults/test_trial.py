@@ -126,6 +126,29 @@ def test_confirmed_from_elsewhere_it_is_kept(tmp_path: Path) -> None:
 
 
 @isolated
+def test_what_stands_already_can_be_changed_on_trial(tmp_path: Path) -> None:
+    """An endpoint for a sandbox that is there; and a sandbox that somebody else made."""
+    stage = Stage(tmp_path)
+    subprocess.run(["ip", "netns", "add", "theirs"], check=True)
+    head, sandbox, endpoint = MANIFEST.split("---\n")
+    (tmp_path / "all.yaml").write_text(f"{head}---\n{sandbox}")
+    assert stage.cnm("apply", "--yes", "--node", "here", str(tmp_path)).returncode == 0
+    theirs = f"{sandbox}---\n{endpoint}".replace("name: web", "name: other").replace("sandbox: web", "sandbox: other")
+    theirs = theirs.replace("spec: {}", "spec: {stack: {path: /run/netns/theirs}}")
+    (tmp_path / "all.yaml").write_text(f"{MANIFEST}---\n{theirs}")
+    with stage.start("--timeout", "60") as process:
+        stage.until(lambda: any(Path("/run/cnm").glob("try-*")) or process.poll() is not None, "nothing is on trial")
+        assert process.poll() is None, process.communicate()[0]
+        for netns in ("web", "theirs"):
+            subprocess.run(["ip", "-n", netns, "link", "show", "eth0"], check=True)
+        assert stage.cnm("confirm", "--revert").returncode == 0
+        assert process.wait(30) == 3
+    assert subprocess.run(["ip", "-n", "web", "link", "show", "eth0"], check=False).returncode
+    (tmp_path / "all.yaml").write_text(f"{head}---\n{sandbox}")
+    assert stage.cnm("plan", "--node", "here", str(tmp_path)).returncode == 0
+
+
+@isolated
 def test_silence_goes_back(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     with stage.start("--timeout", "1") as process:
