@@ -65,11 +65,21 @@ class Dockerd:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(30)
-        groups = [path for path in Path("/sys/fs/cgroup").glob(f"**{self._group}") if path.is_dir()]
-        for folder in (inner for group in groups for inner in (*sorted(group.rglob("*"), reverse=True), group)):
-            if folder.is_dir():
+        deadline = time.monotonic() + 5
+        while (folders := self._groups()) and time.monotonic() < deadline:
+            for folder in folders:  # what is in them is in the private host too: nobody else's
+                for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+                    with suppress(ProcessLookupError):
+                        if pid:  # 0: one that is not of our process namespace
+                            os.kill(pid, signal.SIGKILL)
                 with suppress(OSError):
                     folder.rmdir()
+            time.sleep(0.05)
+
+    def _groups(self) -> list[Path]:
+        """The control groups of its containers, in every hierarchy, inner ones first."""
+        roots = [*Path("/sys/fs/cgroup").glob(f"*{self._group}"), Path(f"/sys/fs/cgroup{self._group}")]
+        return sorted((path for root in roots for path in (root, *root.rglob("*")) if path.is_dir()), reverse=True)
 
     def __call__(self, *words: str) -> str:
         """A command of docker(1)."""
