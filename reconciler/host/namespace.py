@@ -210,7 +210,7 @@ class Namespace:
             if all(path in kept for path in paths):
                 try:
                     return [_value(kept[path]) for path in paths]
-                except OSError:  # gone meanwhile, and perhaps there anew
+                except OSError:  # an interface went, and perhaps came again under the same name
                     self._procfs.drop(self.inode)
         with self.entered():
             return [self._read(path) for path in paths]
@@ -262,27 +262,31 @@ class Namespace:
         :meth:`read_sysctls`."""
         results: list[OSError | None] = []
         kept = self._kept([path for path, _value in values]) if keep else {}
-        with ExitStack() as inside:
-            if any(path not in kept for path, _value in values):
-                inside.enter_context(self.entered())
+        with ExitStack() as visit:
+            inside = False
             for path, value in values:
                 try:
-                    self._bring(path, value, kept.get(path, -1))
+                    self._step("sysctl", path)
+                    if path in kept and _brought(kept[path], value):
+                        results.append(None)
+                        continue
+                    if not inside:
+                        visit.enter_context(self.entered())
+                        inside = True
+                    self._bring(path, value)
                 except OSError as error:
                     results.append(error)
                 else:
                     results.append(None)
         return results
 
-    def _bring(self, path: str, value: str, kept: int) -> None:
-        self._step("sysctl", path)
-        fd = kept if kept >= 0 else self._open(path, os.O_RDWR)
+    def _bring(self, path: str, value: str) -> None:
+        fd = self._open(path, os.O_RDWR)
         try:
             if _value(fd) != value:
                 _write(fd, value)
         finally:
-            if kept < 0:
-                os.close(fd)
+            os.close(fd)
 
     def write_sysctl_here(self, path: str, value: str) -> None:
         """Write one sysctl, for callers that are inside already. Raises OSError with the kernel's reason."""
@@ -305,6 +309,16 @@ class Namespace:
 
 def _write(fd: int, value: str) -> None:
     os.pwrite(fd, f"{value}\n".encode(), 0)  # the newline is what clears a list: nothing at all is no write
+
+
+def _brought(fd: int, value: str) -> bool:
+    """Have a kept sysctl hold a value. False when it is gone with its interface: there may be another of its name."""
+    try:
+        if _value(fd) != value:
+            _write(fd, value)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _value(fd: int) -> str | None:

@@ -202,7 +202,12 @@ class Resource:
 
     def differs(self, new: Self) -> tuple[str, ...]:
         """Names of the fields that ``new`` manages and that are otherwise here. Nested specs count as one field."""
-        return tuple(name for name in spec_fields(type(self)) if not satisfied(getattr(self, name), getattr(new, name)))
+        found = []
+        for name in spec_fields(type(self)):
+            wanted = getattr(new, name)
+            if wanted is not None and (seen := getattr(self, name)) != wanted and not satisfied(seen, wanted):
+                found.append(name)
+        return tuple(found)
 
     def managed(self, new: Self) -> Self:
         """This observed spec cut down to the fields that ``new`` manages: what a plan shows as 'before'."""
@@ -256,9 +261,14 @@ def _cut(seen: Any, wanted: Any) -> Any:
     return seen
 
 
+_ATOMS = frozenset((str, int, bool))
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _ATOMS:
+        return value
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [item if type(item) in _ATOMS else _plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(item) for f in fields(value) if (item := getattr(value, f.name)) is not None}
     return value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping, Sequence
 from errno import EIO, ENOENT, ESRCH
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.errors import ObservationError
 from reconciler.resources.actuator import OpView, Outcome
@@ -29,9 +29,7 @@ GLOBAL_FORWARDING = {
 
 
 class Setting(Protocol):
-    """How one kind of setting is remembered and written. ``keep``: what is written is looked at again soon, all of it."""
-
-    keep: ClassVar[bool]
+    """How one kind of setting is remembered and written."""
 
     def remember(self, namespace: Namespace, op: OpView, entry: Entry | None) -> Entry:
         """The entry that must be on disk before ``op`` (no deletion) is done. Raises OSError."""
@@ -89,7 +87,7 @@ def _write(
         (op, path, value) for op in ops for path, value in setting.writes(op, entries.get(str(op.key), {"value": ""}))
     ]
     failed: dict[str, Outcome] = {}
-    results = namespace.write_sysctls([(path, value) for _op, path, value in writes], keep=setting.keep)
+    results = namespace.write_sysctls([(path, value) for _op, path, value in writes], keep=True)
     for (op, path, _value), error in zip(writes, results, strict=True):
         # What is gone meanwhile needs no putting back.
         if error is not None and not (op.action == "delete" and isinstance(error, FileNotFoundError)):
@@ -113,7 +111,7 @@ def _failed(op: OpView, path: str, error: OSError) -> Outcome:
 def stands(namespace: Namespace, paths: Sequence[str]) -> list[Write]:
     """The values that stand. Raises FileNotFoundError in words for a sysctl that does not exist."""
     found = []
-    for path, value in zip(paths, namespace.read_sysctls(paths), strict=True):
+    for path, value in zip(paths, namespace.read_sysctls(paths, keep=True), strict=True):
         if value is None:
             raise FileNotFoundError(ENOENT, "there is no such sysctl", path)
         found.append((path, value))

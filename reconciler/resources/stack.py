@@ -52,8 +52,6 @@ class StackActuator:
     """Sets them and puts them back. The inventory holds, under ``value``, what stood before as (path, value), and
     under ``along`` what changed with it."""
 
-    keep: ClassVar[bool] = True
-
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """The values that somebody wants, then those that the inventory remembers besides: these are to be put back."""
         for key in sorted(scope.settings):

@@ -57,8 +57,6 @@ class Sysctl(Resource):
 class SysctlActuator:
     """Sets values and puts them back; what stood before is handed to the inventory with the outcome."""
 
-    keep: ClassVar[bool] = False
-
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """Only the values that somebody wants or that the inventory remembers."""
         by_netns: dict[str, list[Key]] = {}
@@ -68,7 +66,7 @@ class SysctlActuator:
         for netns, keys in by_netns.items():
             if netns not in host.open_namespaces():
                 continue
-            values = host.netns(netns).read_sysctls([key.name for key in keys])
+            values = host.netns(netns).read_sysctls([key.name for key in keys], keep=True)
             for key, value in zip(keys, values, strict=True):
                 if value is None:
                     continue
