@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 
 from reconciler.resources.netns import Netns, netns_key
 from reconciler.resources.resource import Resource
@@ -45,9 +46,15 @@ def render_stack(sandbox: SandboxView) -> Iterable[Resource]:
         for path, value in sorted(sandbox.sysctls.items()):
             yield Sysctl(key=sysctl_key("", path), origin=origin, value=value)
         return
-    values = sorted((BASELINE | dict(sandbox.sysctls)).items(), key=lambda item: (item[0] != _FORWARDING, item))
+    values = _values(tuple(sandbox.sysctls.items()))
     if sandbox.made:
-        yield Netns(key=netns_key(sandbox.name), origin=origin, lo=True, sysctls=tuple(values))
+        yield Netns(key=netns_key(sandbox.name), origin=origin, lo=True, sysctls=values)
         return
     yield Netns(key=netns_key(sandbox.netns), origin=origin, source=f"{sandbox.stack}:{sandbox.target}")
-    yield Stack(key=stack_key(sandbox.netns), origin=origin, sysctls=tuple(values))
+    yield Stack(key=stack_key(sandbox.netns), origin=origin, sysctls=values)
+
+
+@cache
+def _values(own: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """What a stack has, with what its sandbox wants itself: the same object for all that want the same."""
+    return tuple(sorted((BASELINE | dict(own)).items(), key=lambda item: (item[0] != _FORWARDING, item)))

@@ -173,6 +173,7 @@ class _Composer:
         self.documents: list[RawDocument] = []
         self.problems: list[Problem] = []
         self._file = file
+        self._paths: dict[Path, Path] = {}
         self._nodes = 0
         self._aliased = 0
         self._begin()
@@ -287,6 +288,7 @@ class _Composer:
         if frame.path is None:
             return None
         path = (*frame.path, last)
+        path = self._paths.setdefault(path, path)  # many documents of a text are alike
         self._positions[path] = shown_at or frame.key_place
         if shown_at is not None and isinstance(last, str):
             self._keys[path] = frame.key_place

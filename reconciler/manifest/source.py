@@ -48,9 +48,9 @@ class Texts:
     _TICK = 2_000_000_000  # nanoseconds; file systems with the coarsest times (FAT) have two seconds
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, ...], bytes]] = {}
+        self._known: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
-    def read(self, path: Path) -> bytes:
+    def read(self, path: str) -> bytes:
         """As :func:`read_regular`; the very same object while nothing changed."""
         try:
             about = os.lstat(path)
@@ -102,7 +102,7 @@ class _Search:
         self.sources: list[Source] = []
         self.problems: list[Problem] = []
         self._total = 0
-        self._seen: set[Path] = set()  # folders and files, without symbolic links
+        self._seen: set[str] = set()  # folders and files, without symbolic links
         self._full = False
 
     def add(self, path: Path, shown: str) -> None:
@@ -114,11 +114,11 @@ class _Search:
             self._wrong(shown, "there is no such file or folder", hint)
         elif _is_folder(path):
             bound = path.resolve()
-            self._seen.add(bound)
-            for name, found, real in self._walk(path, bound, bound, 0):
-                self._read(name, found, bound, real)
+            self._seen.add(str(bound))
+            for name, real in self._walk(path, str(bound), bound, 0):
+                self._read(name, real)
         else:
-            self._read(self._name(path), path, path.parent.resolve())
+            self._follow(self._name(path), path, path.parent.resolve())
 
     def read_stdin(self, stdin: IO[bytes] | None) -> None:
         if stdin is None:
@@ -134,9 +134,8 @@ class _Search:
         else:
             self.sources.append(Source(STDIN_NAME, raw))
 
-    def _walk(self, folder: Path, real: Path, bound: Path, depth: int) -> Iterator[tuple[str, Path, Path | None]]:
-        """The name of each file, where it is, and that without symbolic links (None: it is one itself). ``real`` is
-        the folder without them."""
+    def _walk(self, folder: Path, real: str, bound: Path, depth: int) -> Iterator[tuple[str, str]]:
+        """The name of each file, and where it is without symbolic links. ``real`` is where the folder is."""
         if depth > MAX_DEPTH:
             self._wrong(self._name(folder), f"folders are nested more than {MAX_DEPTH} levels deep")
             return
@@ -147,22 +146,36 @@ class _Search:
             return
         shown = "" if folder == self.root else f"{self._name(folder)}/"
         for entry in entries:
-            if entry.name.startswith("."):  # .git, and where git-sync and Kubernetes keep what their links point to
+            name = entry.name
+            if name.startswith("."):  # .git, and where git-sync and Kubernetes keep what their links point to
                 continue
             link = entry.is_symlink()
-            if not (_is_folder(folder / entry.name) if link else entry.is_dir()):
-                if entry.name.endswith(SUFFIXES):
-                    yield shown + entry.name, folder / entry.name, None if link else real / entry.name
+            is_folder = _is_folder(folder / name) if link else entry.is_dir()
+            if not is_folder and not name.endswith(SUFFIXES):
                 continue
-            path = folder / entry.name
-            try:
-                inside = real_path(path, bound) if link else real / entry.name
-            except UnreadableError as error:
-                self._wrong(self._name(path), str(error), error.hint)
+            inside: str | None = f"{real.rstrip('/')}/{name}"
+            if link:
+                inside = self._real(shown + name, folder / name, bound)
+            if inside is None:
                 continue
-            if inside not in self._seen:  # else a link to a folder that was walked already, or to one above
+            if not is_folder:
+                yield shown + name, inside
+            elif inside not in self._seen:  # else a link to a folder that was walked already, or to one above
                 self._seen.add(inside)
-                yield from self._walk(path, inside, bound, depth + 1)
+                yield from self._walk(folder / name, inside, bound, depth + 1)
+
+    def _real(self, name: str, path: Path, bound: Path) -> str | None:
+        """Where a path leads; None, and told, when that is nowhere or outside."""
+        try:
+            return str(real_path(path, bound))
+        except UnreadableError as error:
+            self._wrong(name, str(error), error.hint)
+            return None
+
+    def _follow(self, name: str, path: Path, bound: Path) -> None:
+        real = self._real(name, path, bound)
+        if real is not None:
+            self._read(name, real)
 
     def _name(self, path: Path) -> str:
         if self.root is not None:
@@ -175,14 +188,11 @@ class _Search:
     def _wrong(self, file: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(Origin(file=file), message, hint))
 
-    def _read(self, name: str, path: Path, bound: Path, real: Path | None = None) -> None:
-        if self._full:
+    def _read(self, name: str, real: str) -> None:
+        if self._full or real in self._seen:
             return
+        self._seen.add(real)
         try:
-            real = real or real_path(path, bound)
-            if real in self._seen:
-                return
-            self._seen.add(real)
             raw = self._texts.read(real) if self._texts is not None else read_regular(real)
         except UnreadableError as error:
             self._wrong(name, str(error), error.hint)
@@ -220,7 +230,7 @@ def real_path(path: Path, bound: Path) -> Path:
     return real
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: str | Path) -> bytes:
     """The bytes of a regular file of at most MAX_FILE. Never waits for anybody, follows no symbolic link at the
     path's end, opens no device. Raises UnreadableError."""
     try:

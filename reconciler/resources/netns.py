@@ -81,13 +81,11 @@ class NetnsActuator:
             namespace.look()
             paths = [path for path, _value in wanted.sysctls or ()] if isinstance(wanted, Netns) else []
             values = namespace.read_sysctls(paths, keep=True) if paths else []
-            lo = next((link for link in namespace.links if link.ifindex == LO), None)
-            spec = Netns(
-                key=netns_key(name),
-                source=source,
-                lo=bool(lo and lo.up),
-                sysctls=tuple((path, value) for path, value in zip(paths, values, strict=True) if value is not None),
-            )
+            lo = namespace.by_index.get(LO)
+            found = tuple((path, value) for path, value in zip(paths, values, strict=True) if value is not None)
+            if isinstance(wanted, Netns) and found == wanted.sysctls:
+                found = wanted.sysctls  # one object does for all that have the same
+            spec = Netns(key=netns_key(name), source=source, lo=bool(lo and lo.up), sysctls=found)
             marked = owner_of(lo.altnames)[0] if lo else ""
             yield Observed(spec, scope.owner if self._ours(host, namespace, source, marked) else "")
 

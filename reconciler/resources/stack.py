@@ -49,22 +49,26 @@ class Stack(Resource):
 
 
 class StackActuator:
-    """Sets them and puts them back. The inventory holds, under ``value``, what stood before as (path, value), and
-    under ``along`` what changed with it."""
+    """Sets them and puts them back. The inventory holds, under ``value``, what stood before by path, in the order in which
+    they are written, and under ``along`` what changed with it."""
 
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """The values that somebody wants, then those that the inventory remembers besides: these are to be put back."""
+        same: dict[tuple[Write, ...], tuple[Write, ...]] = {}  # most sandboxes have the same: one object does for all
         for key in sorted(scope.settings):
             if key.kind != "stack" or key.netns not in host.open_namespaces():
                 continue
             wanted = scope.wanted.get(key)
             entry = host.inventory.settings.get(str(key))
             before = _before(entry)
-            ours = [path for path, _value in wanted.sysctls] if isinstance(wanted, Stack) else []
-            paths = list(dict.fromkeys([*ours, *before]))
+            ours = wanted.sysctls if isinstance(wanted, Stack) else ()
+            same.setdefault(ours, ours)
+            paths = list(dict.fromkeys([*(path for path, _value in ours), *before]))
             values = zip(paths, host.netns(key.netns).read_sysctls(paths, keep=True), strict=True)
-            spec = Stack(key=key, sysctls=tuple((path, value) for path, value in values if value is not None))
-            was = Stack(key=key, sysctls=tuple(before.items())) if entry is not None else None
+            found = tuple((path, value) for path, value in values if value is not None)
+            spec = Stack(key=key, sysctls=same.setdefault(found, found))
+            were = tuple(before.items())
+            was = Stack(key=key, sysctls=same.setdefault(were, were)) if entry is not None else None
             yield Observed(spec, scope.owner if entry is not None else "", was)
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
@@ -105,11 +109,11 @@ def _wanted(op: OpView) -> tuple[Write, ...]:
 
 
 def _before(entry: Entry | None) -> dict[str, str]:
-    return {str(path): str(value) for path, value in (entry or {}).get("value", ())}
+    return dict((entry or {}).get("value", {}))
 
 
 def _entry(before: dict[str, str], changed: dict[str, str]) -> Entry:
-    entry: Entry = {"value": [list(pair) for pair in before.items()]}
+    entry: Entry = {"value": before}
     if changed:
         entry["along"] = changed
     return entry

@@ -303,9 +303,9 @@ def tools() -> list[Tool]:
         Tool("raw netlink", floor),
         Tool("cnm", cnm),
         Tool("ip", ip),
-        Tool("pyroute2", pyroute2, largest=100),
-        Tool("systemd-networkd", networkd, largest=100, absent=networkd_absent),
-        Tool("netplan", netplan, ("bridge", "vxlan"), 100, _needs("netplan", "netplan.io") or networkd_absent),
+        Tool("pyroute2", pyroute2),
+        Tool("systemd-networkd", networkd, absent=networkd_absent),
+        Tool("netplan", netplan, ("bridge", "vxlan"), 1_000, _needs("netplan", "netplan.io") or networkd_absent),
         Tool("NetworkManager", network_manager, largest=100, absent=_needs("NetworkManager", "network-manager")),
         Tool("ifupdown2", ifupdown2, ("bridge", "vxlan", "veth"), 100, _needs("ifreload", "ifupdown2")),
     ]

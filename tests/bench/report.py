@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.cnm import PEAK
+from tests.bench.links import KINDS
 from tests.bench.scene import Scene
 
 STAGES = ("write", "read", "delete")
@@ -50,8 +51,12 @@ class Results:
         values = self.seconds.get(title, {}).get(contender, {}).get(stage)
         return median(values) if values else None
 
-    def rounds(self, title: str) -> int:
-        return max(len(values) for stages in self.seconds[title].values() for values in stages.values())
+    def count(self, title: str, contender: str, stage: str) -> int:
+        return len(self.seconds.get(title, {}).get(contender, {}).get(stage, ()))
+
+    def ratio(self, title: str, contender: str, to: str, stage: str, to_stage: str = "") -> float | None:
+        value, base = self.middle(title, contender, stage), self.middle(title, to, to_stage or stage)
+        return value / base if value is not None and base else None
 
 
 def machine() -> list[str]:
@@ -81,21 +86,22 @@ def markdown(results: Results, facts: list[str]) -> str:
         "",
         "Written by `make bench`; how to read it, and where the time goes, is in [performance.md](performance.md).",
         "Each endpoint is an interface in a network namespace of its own with an address and a default route. The",
-        "namespaces stand beforehand; everything runs in private hosts. Figures are medians, of five rounds where there",
-        "was time. Ratios are to plain netlink with 200 messages a send (`tests/bench/floor.py`), the least that",
+        "namespaces stand beforehand; everything runs in private hosts. Figures are medians of as many rounds as column n",
+        "says: who is slow plays fewer. Ratios are to plain netlink with 200 messages a send (`tests/bench/floor.py`), the least that",
         "this kernel lets anybody pay from Python; it does nothing else: no marks, no filter, no sysctls, no second look.",
         "",
         "Machine: " + "; ".join(facts) + ".",
         "",
         "![ratios](benchmarks.svg)",
+        *targets(results),
         *_start(results),
     ]
     for title in [title for title in results.seconds if title not in results.scenes and title != "start"]:
-        lines += ["", f"## {title}", "", _rounds(results, title), "", *_table(results, title, "make", 0)]
+        lines += ["", f"## {title}", "", *_table(results, title, "make", 0)]
     for title, scene in results.scenes.items():
         if title not in results.seconds:
             continue
-        lines += ["", f"## {title[0].upper()}{title[1:]}", "", _rounds(results, title)]
+        lines += ["", f"## {title[0].upper()}{title[1:]}", ""]
         lines += [
             f"`ip -batch` with `netns add` for all of them, before everything: {results.netns[title] * 1000:.0f} ms."
         ]
@@ -113,9 +119,51 @@ def markdown(results: Results, facts: list[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _rounds(results: Results, title: str) -> str:
-    rounds = results.rounds(title)
-    return f"{rounds} round{'' if rounds == 1 else 's'}."
+# What it is to show: (in words, a ratio or figure, what it may be at most, how it is written).
+def targets(results: Results) -> list[str]:
+    rows: list[tuple[str, float | None, float, str]] = []
+
+    def least(text: str, value: float | None, bound: float) -> None:
+        rows.append((text, value, -bound, "x"))
+
+    def most(text: str, value: float | None, bound: float, unit: str = "x") -> None:
+        rows.append((text, value, bound, unit))
+
+    for title in ("1,000 endpoints on 10 bridges", "10,000 endpoints on 10 bridges"):
+        most(f"{title}: execute and verify, to raw netlink", results.ratio(title, "cnm", FLOOR, "write"), 2)
+        most(f"{title}: destroy, to deletion by group", results.ratio(title, "cnm", FLOOR, "delete"), 2)
+    hundred = "100 endpoints on 10 bridges"
+    least(
+        "execute and verify, an endpoint: faster than the CNI bridge plugin",
+        results.ratio(hundred, "CNI bridge", "cnm", "write"),
+        8,
+    )
+    most("empty plan, manifests parsed, to ip's three reads", results.ratio(hundred, "cnm", "ip", "read"), 2)
+    most("empty plan, the whole command, to the same", results.ratio(hundred, "cnm command", "ip", "read"), 6)
+    for kind in KINDS:
+        many, few = f"1,000 links: {kind}", f"100 links: {kind}"
+        most(f"{many}: to raw netlink", results.ratio(many, "cnm", FLOOR, "make"), 1.5)
+        least(f"{many}: faster than pyroute2's loop", results.ratio(many, "pyroute2", "cnm", "make"), 3)
+        for peer in ("systemd-networkd", "netplan", "NetworkManager", "ifupdown2"):
+            title = many if results.middle(many, peer, "make") else few
+            least(f"{title}: faster than {peer}", results.ratio(title, peer, "cnm", "make"), 8)
+    big = "10,000 endpoints on 10 bridges"
+    for stage in results.seconds.get(big, {}).get("cnm", {}):
+        if stage.startswith("watch: ") and not stage.endswith("waiting too"):
+            value = results.middle(big, "cnm", stage)
+            most(f"10,000 endpoints, {stage}, CPU", value * 1000 if value is not None else None, 5, " ms")
+    most("10,000 endpoints: memory of an empty plan", results.middle(big, "cnm", PEAK), 300, " MB")
+    for name in ("cnm version", "cnm --help"):
+        value, base = results.middle("start", "", name), results.middle("start", "", "import typer")
+        most(f"{name}: to importing typer alone", value / base if value and base else None, 1.5)
+    lines = ["", "## What it is to show", "", "| | measured | wanted | |", "|---|--:|--:|---|"]
+    for text, value, bound, unit in rows:
+        if value is None:
+            continue
+        wanted = f"<= {bound:g}{unit}" if bound > 0 else f">= {-bound:g}{unit}"
+        held = value <= bound if bound > 0 else value >= -bound
+        lines.append(f"| {text} | {value:.{1 if value >= 10 else 2}f}{unit} | {wanted} | {'' if held else 'missed'} |")
+    return lines if len(lines) > 5 else []
 
 
 def _start(results: Results) -> list[str]:
@@ -141,8 +189,9 @@ def _table(results: Results, title: str, stage: str, size: int) -> list[str]:
                 label = contender + name.removeprefix(stage)
                 ratio = f"{middle / floor:.2f}" if floor else "-"
                 each = f" {middle / size * 1000:.3f} |" if size else ""
-                rows.append((middle, f"| {label} | {middle * 1000:.1f} |{each} {ratio} |"))
-    columns = ["", "ms", "ms an endpoint", "x floor"] if size else ["", "ms", "x floor"]
+                count = results.count(title, contender, name)
+                rows.append((middle, f"| {label} | {middle * 1000:.1f} |{each} {ratio} | {count} |"))
+    columns = ["", "ms", "ms an endpoint", "x floor", "n"] if size else ["", "ms", "x floor", "n"]
     head = ["| " + " | ".join(columns) + " |", "|---|" + "--:|" * (len(columns) - 1)]
     titled = [f"### {TITLES[stage]}", ""] if size else []
     return [*titled, *head, *(row for _middle, row in sorted(rows)), ""]
@@ -173,8 +222,9 @@ def _growth(results: Results) -> list[str]:
             for stage in results.seconds.get(members[0].title, {}).get(contender, {}):
                 points = [(scene.size, results.middle(scene.title, contender, stage)) for scene in members]
                 # Below a tenth of a second a stage is mostly what does not depend on size.
-                known = [(size, value) for size, value in points if value and (value > 0.02 or size == points[-1][0])]
-                if len(known) >= 2 and known[-1][1] > 0.1:
+                small = 0.0 if stage.startswith("watch: ") else 0.02
+                known = [(size, value) for size, value in points if value and (value > small or size == points[-1][0])]
+                if len(known) >= 2 and (known[-1][1] > 0.1 or not small):
                     slope = exponent(known)
                     rows.append(f"| {family} | {contender}: {stage} | {slope:.2f}{' !' if slope > STEEP else ''} |")
     if not rows:

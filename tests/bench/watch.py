@@ -20,7 +20,7 @@ from typing import Any
 from reconciler.engine.applied import Applied
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.watch.loop import Settings, Watch
-from tests.bench.cnm import FOLDER, STATE, start_afresh
+from tests.bench.place import FOLDER, STATE
 from tests.bench.scene import Scene, document, ip_batch
 
 REPEATS = 9
@@ -31,10 +31,11 @@ SMALL = "small"  # the sandbox of the one endpoint that has a file of its own
 Change = Callable[[Scene, int], None]
 
 
-def play(scene: Scene, look: Callable[[Callable[[], None]], None] = lambda act: act()) -> dict[str, float]:
-    """Seconds of processor time (``watch: ...``) and of the clock (``..., waiting too``), medians. ``look`` is given
-    each repetition to carry out, for a profiler."""
-    start_afresh(scene)
+def measure(
+    scene: Scene, controller: NetworkController, look: Callable[[Callable[[], None]], None] = lambda act: act()
+) -> dict[str, float]:
+    """Seconds of processor time (``watch: ...``) and of the clock (``..., waiting too``), medians, on a host where the
+    scene stands. ``look`` is given each repetition to carry out, for a profiler."""
     ip_batch(f"netns add {SMALL}")
     _write_small(scene, 0)
     told: list[str] = []
@@ -45,33 +46,28 @@ def play(scene: Scene, look: Callable[[Callable[[], None]], None] = lambda act: 
         if event in ("failed", "trouble", "invalid", "refused", "conflict", "fight"):
             failures.append(f"{event}: {about}"[:400])
 
-    with NetworkController(state_dir=STATE, node=scene.node) as controller:
-        applied = Applied(STATE / "lasting", controller.owner, "bench")
-        settings = Settings(interval=36_000, applied=applied.sources, remember=applied.remember)
-        with closing(Watch(controller, [str(FOLDER)], settings, tell)) as watch, closing(_Alarm(watch)) as alarm:
-            _until(watch, alarm, told, "repaired")
-            found: dict[str, list[float]] = {}
-            for name, change in CHANGES.items():
-                for number in range(1, REPEATS + 1):
-                    told.clear()
-                    change(scene, number)
-                    took: dict[str, float] = {}
+    applied = Applied(STATE / "lasting", controller.owner, "bench")
+    settings = Settings(interval=36_000, applied=applied.sources, remember=applied.remember)
+    found: dict[str, list[float]] = {}
+    with closing(Watch(controller, [str(FOLDER)], settings, tell)) as watch, closing(_Alarm(watch)) as alarm:
+        _until(watch, alarm, told, "repaired")
+        for name, change in CHANGES.items():
+            for number in range(1, REPEATS + 1):
+                told.clear()
+                change(scene, number)
+                took: dict[str, float] = {}
 
-                    def act(took: dict[str, float] = took) -> None:
-                        cpu, clock = _cpu(), perf_counter()
-                        took["last"] = _until(watch, alarm, told, "repaired")
-                        took["cpu"], took["clock"] = _cpu() - cpu, took["last"] - clock
+                def act(took: dict[str, float] = took) -> None:
+                    cpu, clock = _cpu(), perf_counter()
+                    last = _until(watch, alarm, told, "repaired")
+                    took["cpu"], took["clock"] = _cpu() - cpu, last - clock
 
-                    look(act)
-                    found.setdefault(f"watch: {name}", []).append(took["cpu"])
-                    found.setdefault(f"watch: {name}, waiting too", []).append(took["clock"])
-                    if failures:
-                        raise RuntimeError(failures[0])
-        report = controller.execute(controller.plan_destroy())
-        if not report.ok:
-            raise RuntimeError(f"destroy failed: {report.failed[:3]} {report.left[:3]}")
+                look(act)
+                found.setdefault(f"watch: {name}", []).append(took["cpu"])
+                found.setdefault(f"watch: {name}, waiting too", []).append(took["clock"])
+                if failures:
+                    raise RuntimeError(failures[0])
     (FOLDER / f"{SMALL}.yaml").unlink()
-    ip_batch(f"netns delete {SMALL}")
     return {name: median(values) for name, values in found.items()}
 
 

@@ -96,6 +96,9 @@ class Dns(Model):
     )
     search: list[DomainName] = Field(default=[], description="Domains that are tried after names without a dot.")
 
+    def __hash__(self) -> int:  # a default that has none is copied for every sandbox
+        return hash((None if self.servers is None else tuple(self.servers), tuple(self.search)))
+
 
 class SandboxSpec(Model):
     """Which stack this is and where."""
