@@ -9,11 +9,12 @@ not, and then, as in every other doubt, all is loaded, resolved and rendered.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.drivers import registry as drivers
 from reconciler.engine import render as rendering
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _BYTES, _ENDPOINTS = 64 << 10, 64  # of files, and in the sandboxes that changed: past these all is loaded
 
+_View = TypeVar("_View", SandboxView, EndpointView)
 _Name = tuple[str, str]  # (network, endpoint)
 _Unique = tuple[str, str, str]  # what there is one of: (network, "mac", address)
 
@@ -67,11 +69,12 @@ class Following:
         self.topology = validated.topology
         if _simple(validated.topology):
             path = validated.lock_path
-            self._state = _State(tuple(sources), facts, path, _text(path), validated.lock)
+            self._state = _State(validated.topology.node, tuple(sources), facts, path, _text(path), validated.lock)
             for network in validated.topology.networks:
                 for endpoint in network.endpoints:
                     self._state.add(endpoint)
-            self._state.places = {_place(sandbox) for sandbox in validated.topology.sandboxes}
+            for sandbox in validated.topology.sandboxes:
+                self._state.hold(sandbox)
         return changed
 
     def _difference(self, sources: Sequence[str], facts: NodeFacts) -> set[Key] | None:
@@ -85,7 +88,7 @@ class Following:
         self._state = None  # until all of it is followed
         if found is None or not self.memory.drafts:
             return None
-        old, new = state.affected(found, topology), None
+        old, new = state.affected(found), None
         if old is not None:
             new = self._resolve(found, old, state, topology)
         if old is None or new is None:
@@ -117,6 +120,8 @@ class Following:
         sandboxes = resolve_sandboxes([d for d in documents if d is not None], topology.nodes, topology.node, problems)
         if any(view.stack in ("container", "host", "none") for view in sandboxes.values()):
             return None  # they share a stack with others, or stand on networks of their own
+        if any(view.node != topology.node and _place(view)[2] != view.name for view in sandboxes.values()):
+            return None  # of other nodes' stacks only those with endpoints are known
         used = {network for network, _name in plugged}
         networks = {network.name: network for network in topology.networks if network.name in used}
         allocated = resolve_endpoints(
@@ -192,6 +197,7 @@ class _Part:
 class _State:
     """What one must know of all to follow a change of few."""
 
+    node: str
     sources: tuple[str, ...]
     facts: NodeFacts
     lock_path: Path | None
@@ -200,6 +206,8 @@ class _State:
     endpoints: dict[_Name, EndpointView] = field(default_factory=dict)
     plugged: dict[str, set[_Name]] = field(default_factory=dict)  # by sandbox
     unique: dict[_Unique, _Name] = field(default_factory=dict)
+    sandboxes: dict[str, SandboxView] = field(default_factory=dict)  # those here
+    shared: set[str] = field(default_factory=set)  # whose stack is another's too
     places: set[tuple[str, str, str]] = field(default_factory=set)
 
     def add(self, view: EndpointView) -> None:
@@ -209,19 +217,24 @@ class _State:
         for thing in _things(view):
             self.unique[thing] = name
 
-    def affected(self, found: Changes, topology: Topology) -> _Part | None:
+    def hold(self, sandbox: SandboxView) -> None:
+        self.sandboxes[sandbox.name] = sandbox
+        self.places.add(_place(sandbox))
+        if sandbox.stack == "container":
+            self.shared.add(sandbox.target)
+
+    def affected(self, found: Changes) -> _Part | None:
         """The sandboxes that a change is about, as they were, with all that is plugged into them."""
         names = {document.name for document in (*found.gone, *found.come) if document.kind == "Sandbox"}
         names |= {_sandbox(document) for document in (*found.gone, *found.come) if document.kind == "Endpoint"}
         names_of = {name for sandbox in names for name in self.plugged.get(sandbox, ())}
         if len(names_of) > _ENDPOINTS:
             return None
-        sandboxes = {view.name: view for view in topology.sandboxes if view.name in names}
+        sandboxes = {name: self.sandboxes[name] for name in names if name in self.sandboxes}
         ends = [self.endpoints[name] for name in sorted(names_of)]
         sandboxes |= {view.sandbox.name: view.sandbox for view in ends}
         missing = {document.name for document in found.gone if document.kind == "Sandbox"} - sandboxes.keys()
-        shared = {view.target for view in topology.sandboxes if view.stack == "container"}
-        if missing or not shared.isdisjoint(names):
+        if missing or not self.shared.isdisjoint(names):
             return None
         if any(view.stack in ("container", "host", "none") for view in sandboxes.values()):
             return None
@@ -243,7 +256,11 @@ class _State:
         places = [_place(view) for view in new.sandboxes.values()]
         if not self.places.isdisjoint(places) or len(set(places)) != len(places):
             return False
-        self.places.update(places)
+        for name in old.sandboxes:
+            self.sandboxes.pop(name, None)
+        for view in new.sandboxes.values():
+            if view.node == self.node:
+                self.hold(view)
         return True
 
 
@@ -281,18 +298,33 @@ def _text(path: Path | None) -> bytes:
 def _with(topology: Topology, old: _Part, new: _Part, concerned: set[str]) -> Topology:
     """All of it, with one part in place of another."""
     here = topology.node
-    sandboxes = [view for view in topology.sandboxes if view.name not in old.sandboxes]
-    sandboxes += [view for view in new.sandboxes.values() if view.node == here]
-    was = {(view.network, view.name) for view in old.endpoints}
+    sandboxes = _exchanged(
+        topology.sandboxes,
+        [view for view in old.sandboxes.values() if view.node == here],
+        [view for view in new.sandboxes.values() if view.node == here],
+    )
     networks = []
     for network in topology.networks:
         if network.name in concerned:
-            kept = [view for view in network.endpoints if (view.network, view.name) not in was]
-            kept += [view for view in new.endpoints if view.network == network.name]
-            network = replace(network, endpoints=tuple(sorted(kept, key=lambda view: view.name)))
+            was = [view for view in old.endpoints if view.network == network.name]
+            now = [view for view in new.endpoints if view.network == network.name]
+            network = replace(network, endpoints=_exchanged(network.endpoints, was, now))
         networks.append(network)
-    ordered = tuple(sorted(sandboxes, key=lambda view: view.name))
-    return replace(topology, networks=tuple(networks), sandboxes=ordered)
+    return replace(topology, networks=tuple(networks), sandboxes=sandboxes)
+
+
+def _exchanged(views: Sequence[_View], old: Iterable[_View], new: Iterable[_View]) -> tuple[_View, ...]:
+    """Views by name, some in place of others."""
+    found = list(views)
+    for view in old:
+        del found[bisect_left(found, view.name, key=_name)]
+    for view in new:
+        insort(found, view, key=_name)
+    return tuple(found)
+
+
+def _name(view: _View) -> str:
+    return view.name
 
 
 def _witnesses(old: _Part, new: _Part, topology: Topology) -> dict[str, list[EndpointView]] | None:

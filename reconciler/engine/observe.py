@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from reconciler.drivers.stack import BASELINE
 from reconciler.errors import RemoteError, UnreadableError
@@ -16,11 +17,12 @@ from reconciler.netlink.address import RTM_GETADDR, decode_address, dump_address
 from reconciler.netlink.link import RawLink
 from reconciler.netlink.mark import PROTOCOL, owner_of
 from reconciler.netlink.route import RTM_GETROUTE, RTPROT_RA, RawRoute, decode_route, dump_routes
-from reconciler.planner.plan import Observation
+from reconciler.planner.plan import Observation, Plan
 from reconciler.resources.actuator import Scope
+from reconciler.resources.link import Link
 from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.netns import Netns, netns_key
-from reconciler.resources.registry import actuators
+from reconciler.resources.registry import actuators, kinds
 from reconciler.resources.resource import Key, Observed, Resource
 from reconciler.resources.route import route_key
 from reconciler.resources.sriov import in_use
@@ -37,11 +39,13 @@ def observe(
     desired: Iterable[Resource],
     facts: NodeFacts,
     without: Container[str] = (),
+    part: Part | None = None,
     *,
     lenient: bool = False,
 ) -> Observation:
     """Everything in the namespaces that ``desired`` or the inventory names, ours and foreign. Those of ``without``
-    are left out. ``lenient``: what is beyond this host and does not answer is left out as well, and told in ``partial``.
+    are left out; with ``part``, all that is not of it. ``lenient``: what is beyond this host and does not answer is left
+    out as well, and told in ``partial``.
 
     A sandbox that its own root fills up, or changes without end, is told of as ``unread``. Raises ObservationError when
     anything else could not be read whole: a plan on half a picture would prune the other half.
@@ -49,17 +53,21 @@ def observe(
     wanted = {resource.key: resource for resource in desired}
     inventory = host.inventory
     netns = {""} | {key.name for key in wanted if key.kind == "netns"} | set(inventory.netns) | set(inventory.sources)
+    if part is not None:
+        netns &= part.spaces
     for name in set(inventory.sources).intersection(netns):  # other people's namespaces that we were in before
         host.find(name, inventory.sources[name])
     settings = {key for key, resource in wanted.items() if resource.setting}
     settings |= {Key.parse(text) for text in inventory.settings}
+    if part is not None:
+        settings = {key for key in settings if key.netns in netns}
     unread: dict[str, str] = {}
     while True:
         names = tuple(sorted(name for name in netns if name not in without and name not in unread))
         asked = frozenset(key for key in settings if key.netns not in unread) if unread else frozenset(settings)
         scope = Scope(owner=host.owner, netns=names, settings=asked, wanted=wanted)
         try:
-            items, partial = _read(host, scope, lenient=lenient)
+            items, partial = _read(host, scope, part, lenient=lenient)
         except UnreadableError as error:
             if error.sandbox in unread:
                 raise
@@ -68,11 +76,13 @@ def observe(
             return Observation(items | _standing(host, unread), facts, partial, unread)
 
 
-def _read(host: Host, scope: Scope, *, lenient: bool) -> tuple[dict[Key, Observed], tuple[str, ...]]:
+def _read(host: Host, scope: Scope, part: Part | None, *, lenient: bool) -> tuple[dict[Key, Observed], tuple[str, ...]]:
     hands = actuators()
     items: dict[Key, Observed] = {}
     partial: list[str] = []
     for batch in (*_FIRST, *sorted(set(hands).difference(_FIRST))):
+        if part is not None and batch not in _FIRST and batch not in part.batches:
+            continue
         try:
             for seen in hands[batch].read(host, scope):
                 items[seen.resource.key] = seen
@@ -90,6 +100,31 @@ def _standing(host: Host, unread: Iterable[str]) -> dict[Key, Observed]:
         for name in unread
         if name in host.open_namespaces() and host.inventory.netns.get(name) == host.netns(name).inode
     }
+
+
+class Part(NamedTuple):
+    """The namespaces and readers that are about some keys."""
+
+    spaces: frozenset[str]
+    batches: frozenset[str]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Part:
+        """What the steps of a plan can be seen by: an end of a pair is known by where the other one is."""
+        spaces, batches = {""}, set()
+        for op in plan.ops():
+            resource = op.resource
+            batches.add(type(resource).batch)
+            spaces.add(op.key.name if op.key.kind == "netns" else op.key.netns)
+            if isinstance(resource, Link):
+                ends = (resource.peer, resource.maker, resource.parent)
+                spaces.update(end.netns for end in ends if end is not None)
+        return cls(frozenset(spaces), frozenset(batches))
+
+    def has(self, key: Key) -> bool:
+        """Whether an observation of this part tells of the key if it is there."""
+        space, kind = key.name if key.kind == "netns" else key.netns, kinds().get(key.kind)
+        return space in self.spaces and kind is not None and (kind.batch in _FIRST or kind.batch in self.batches)
 
 
 def usual_settings(host: Host, desired: Iterable[Resource]) -> Iterable[Resource]:

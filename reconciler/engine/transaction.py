@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.engine.before import before, from_record, to_record
 from reconciler.engine.execute import Execution, Progress, never
-from reconciler.engine.observe import observe, remember_sources
+from reconciler.engine.observe import Part, observe, remember_sources
 from reconciler.engine.result import Planned, Recovery, Report, Rollback
 from reconciler.engine.rollback import roll_back
 from reconciler.errors import CnmError, StateError
@@ -97,8 +97,9 @@ class Transaction:
         names = frozenset(key.name for key in doomed if key.kind == "netns")
         if self._look is not None:
             return differences(planned, self._look(names), doomed)
-        observation = observe(host, planned.desired, planned.observation.facts, names)
-        tidy(host, observation, names)
+        part = Part.of(planned.plan)
+        observation = observe(host, planned.desired, planned.observation.facts, names, part)
+        tidy(host, observation, names, part)
         return differences(planned, observation, doomed)
 
     def commit(self) -> None:
@@ -182,18 +183,21 @@ def differences(
         if op.key in touched
     ]
     found += [f"{pending.key} is missing: {pending.reason}" for pending in rest.pending if pending.key in touched]
-    names = set(map(str, touched))
-    return tuple(found + [problem.message for problem in rest.conflicts if problem.message.split()[0] in names])
+    if rest.conflicts:
+        names = set(map(str, touched))
+        found += [problem.message for problem in rest.conflicts if problem.message.split()[0] in names]
+    return tuple(found)
 
 
-def tidy(host: Host, observation: Observation, without: frozenset[str] = frozenset()) -> None:
-    """Forget what the inventory remembers of things that are gone; ``without`` was not looked at. Raises OSError."""
+def tidy(host: Host, observation: Observation, without: frozenset[str] = frozenset(), part: Part | None = None) -> None:
+    """Forget what the inventory remembers of things that are gone; ``without`` was not looked at, nor, with ``part``,
+    what is not of it. Raises OSError."""
     inventory = host.inventory
     without |= observation.unread.keys()
 
     def gone(text: str) -> bool:
         key = Key.parse(text)
-        return key not in observation.items and key.netns not in without
+        return key not in observation.items and key.netns not in without and (part is None or part.has(key))
 
     inventory.made -= {text for text in inventory.made if gone(text)}
     for noted in (inventory.settings, inventory.secrets):
@@ -203,12 +207,14 @@ def tidy(host: Host, observation: Observation, without: frozenset[str] = frozens
     for name in [name for name in inventory.sources if name not in used]:
         del inventory.sources[name]
     for name in [name for name in inventory.netns if name not in without]:
-        if Key("netns", "", name) in observation.items:
+        key = Key("netns", "", name)
+        if key in observation.items or (part is not None and not part.has(key)):
             continue
         host.sweep(name)
         del inventory.netns[name]
     used = {key.name.partition("/")[0] for key, seen in observation.items.items() if key.kind == "mo" and seen.owner}
-    looked_at = {key.name for key in observation.items if key.kind == "fabric"}
+    whole = part is None or part.has(Key("mo", "", ""))
+    looked_at = {key.name for key in observation.items if key.kind == "fabric"} if whole else set()
     for name in inventory.remotes.keys() & looked_at - used:
         del inventory.remotes[name]
     inventory.save()
