@@ -52,15 +52,13 @@ class Applied:
         folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        for within in sorted({str(Path(name).parent) for name in digests}):
+            (draft / within).mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, (raw, own) in digests.items():
-            path = draft / name
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = f"{draft}/{name}"
             if self._digests.get(name, (b"", ""))[1] != own or not self._linked(name, path, len(raw)):
-                with path.open("wb") as file:
-                    file.write(raw)
-                    file.flush()
-                    os.fsync(file.fileno())
-        draft.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _written(path, raw)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
         new = self._link.with_name(f"{self._link.name}.new")
@@ -77,10 +75,21 @@ class Applied:
         known = self._digests.get(name)
         return known if known is not None and known[0] == raw else (raw, sha256(raw).hexdigest())
 
-    def _linked(self, name: str, path: Path, size: int) -> bool:
+    def _linked(self, name: str, path: str, size: int) -> bool:
         """Take a file from the copy that we wrote before. False where it is not there as we wrote it."""
         try:
-            os.link(self._link / name, path)
-            return path.stat().st_size == size
+            os.link(f"{self._link}/{name}", path)
+            if os.stat(path).st_size == size:  # noqa: PTH116
+                return True
+            os.unlink(path)  # noqa: PTH108
         except OSError:
-            return False
+            pass
+        return False
+
+
+def _written(path: str, raw: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())

@@ -11,12 +11,14 @@ from time import perf_counter
 
 from reconciler.engine.controller import NetworkController
 from tests.bench import watch
+from tests.bench.peers import read_by_ip
 from tests.bench.place import FOLDER, STATE
 from tests.bench.scene import Scene
 
 LOOKS = 3  # empty plans a round
 LARGE = 1_000  # above this the command is measured on what the stages have made: making it anew takes minutes
 PEAK = "peak MB of an empty plan"
+BY_IP = "ip -j: the same three reads, from a hundred namespaces"
 WATCHED = ("1,000 endpoints on 10 bridges", "10,000 endpoints on 10 bridges")
 
 
@@ -52,6 +54,7 @@ def play_stages(scene: Scene, *, watched: bool = False) -> dict[str, float]:
         seconds["read"] = median(sum(planned.seconds.values()) - planned.seconds["load"] for planned in empty)
         if scene.size > LARGE:
             seconds["read, the whole command"], seconds[PEAK] = _plan_by_command(scene)
+            seconds[BY_IP] = read_by_ip(scene)
         if watched:
             seconds |= watch.measure(scene, controller)
         clock = perf_counter()

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from statistics import median
 
-from tests.bench.cnm import PEAK
+from tests.bench.cnm import BY_IP, PEAK
 from tests.bench.links import KINDS
 from tests.bench.scene import Scene
 
@@ -138,8 +138,14 @@ def targets(results: Results) -> list[str]:
         results.ratio(hundred, "CNI bridge", "cnm", "write"),
         8,
     )
-    most("empty plan, manifests parsed, to ip's three reads", results.ratio(hundred, "cnm", "ip", "read"), 2)
-    most("empty plan, the whole command, to the same", results.ratio(hundred, "cnm command", "ip", "read"), 6)
+    big = "10,000 endpoints on 10 bridges"
+    for title, command, whole, base, stage in (
+        (hundred, "cnm command", "read", "ip", "read"),
+        (big, "cnm", "read, the whole command", "cnm", BY_IP),
+    ):
+        parsed = results.ratio(title, "cnm", base, "read", stage)
+        most(f"{title}: empty plan, manifests parsed, to ip's three reads of the same", parsed, 2)
+        most(f"{title}: the whole command, to the same", results.ratio(title, command, base, whole, stage), 6)
     for kind in KINDS:
         many, few = f"1,000 links: {kind}", f"100 links: {kind}"
         most(f"{many}: to raw netlink", results.ratio(many, "cnm", FLOOR, "make"), 1.5)
@@ -147,7 +153,6 @@ def targets(results: Results) -> list[str]:
         for peer in ("systemd-networkd", "netplan", "NetworkManager", "ifupdown2"):
             title = many if results.middle(many, peer, "make") else few
             least(f"{title}: faster than {peer}", results.ratio(title, peer, "cnm", "make"), 8)
-    big = "10,000 endpoints on 10 bridges"
     for stage in results.seconds.get(big, {}).get("cnm", {}):
         if stage.startswith("watch: ") and not stage.endswith("waiting too"):
             value = results.middle(big, "cnm", stage)
