@@ -256,11 +256,11 @@ class _State:
         places = [_place(view) for view in new.sandboxes.values()]
         if not self.places.isdisjoint(places) or len(set(places)) != len(places):
             return False
-        for name in old.sandboxes:
-            self.sandboxes.pop(name, None)
-        for view in new.sandboxes.values():
-            if view.node == self.node:
-                self.hold(view)
+        for sandbox in old.sandboxes.values():
+            self.sandboxes.pop(sandbox.name, None)
+        for sandbox in new.sandboxes.values():
+            if sandbox.node == self.node:
+                self.hold(sandbox)
         return True
 
 

@@ -203,7 +203,7 @@ class Namespace:
         """Values of sysctls (paths below /proc/sys); None for those that do not exist. One visit for all.
 
         ``keep``: leave them open for the next time. Opening is most of what a sysctl costs, and what is open is read
-        and written from outside: it knows its namespace.
+        from outside: it knows its namespace.
         """
         if keep:
             kept = self._kept(paths)
@@ -216,14 +216,14 @@ class Namespace:
             return [self._read(path) for path in paths]
 
     def _kept(self, paths: Iterable[str]) -> Mapping[str, int]:
-        """Descriptors for reading and writing, as far as there may be some."""
+        """Descriptors for reading, as far as there may be some: nobody who only looks opens anything for writing."""
         kept = self._procfs.kept.get(self.inode, {})
         missing = [path for path in paths if path not in kept]
         if missing and self._fd != self._home:
             fresh: dict[str, int] = {}
             with self.entered(), suppress(OSError):
                 for path in missing:
-                    fresh[path] = fd = self._open(path, os.O_RDWR)
+                    fresh[path] = fd = self._open(path, os.O_RDONLY)
                     if not self._procfs.may_keep(fd):
                         break
             if len(fresh) < len(missing) or not self._procfs.may_keep(max(fresh.values())):
@@ -267,7 +267,7 @@ class Namespace:
             for path, value in values:
                 try:
                     self._step("sysctl", path)
-                    if path in kept and _brought(kept[path], value):
+                    if path in kept and _holds(kept[path], value):
                         results.append(None)
                         continue
                     if not inside:
@@ -311,14 +311,12 @@ def _write(fd: int, value: str) -> None:
     os.pwrite(fd, f"{value}\n".encode(), 0)  # the newline is what clears a list: nothing at all is no write
 
 
-def _brought(fd: int, value: str) -> bool:
-    """Have a kept sysctl hold a value. False when it is gone with its interface: there may be another of its name."""
+def _holds(fd: int, value: str) -> bool:
+    """Whether a kept sysctl has a value. False too when it went with its interface: there may be another of its name."""
     try:
-        if _value(fd) != value:
-            _write(fd, value)
+        return _value(fd) == value
     except FileNotFoundError:
         return False
-    return True
 
 
 def _value(fd: int) -> str | None:

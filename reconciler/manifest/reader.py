@@ -272,9 +272,9 @@ class _Composer:
     def _put(self, value: Any, place: Place, shown_at: Place | None) -> Path | None:
         """Store a value where it belongs and give its path. ``shown_at`` None: where its key stands."""
         if not self._frames:
-            self._root, path = value, ()
-            self._positions[path] = place
-            return path
+            self._root = value
+            self._positions[()] = place
+            return ()
         frame = self._frames[-1]
         if isinstance(frame.value, list):
             last: Any = len(frame.value)
@@ -287,8 +287,8 @@ class _Composer:
             frame.value[last] = value
         if frame.path is None:
             return None
-        path = (*frame.path, last)
-        path = self._paths.setdefault(path, path)  # many documents of a text are alike
+        whole = (*frame.path, last)
+        path = self._paths.setdefault(whole, whole)  # many documents of a text are alike
         self._positions[path] = shown_at or frame.key_place
         if shown_at is not None and isinstance(last, str):
             self._keys[path] = frame.key_place

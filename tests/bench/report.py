@@ -159,8 +159,8 @@ def targets(results: Results) -> list[str]:
             most(f"10,000 endpoints, {stage}, CPU", value * 1000 if value is not None else None, 5, " ms")
     most("10,000 endpoints: memory of an empty plan", results.middle(big, "cnm", PEAK), 300, " MB")
     for name in ("cnm version", "cnm --help"):
-        value, base = results.middle("start", "", name), results.middle("start", "", "import typer")
-        most(f"{name}: to importing typer alone", value / base if value and base else None, 1.5)
+        value, alone = results.middle("start", "", name), results.middle("start", "", "import typer")
+        most(f"{name}: to importing typer alone", value / alone if value and alone else None, 1.5)
     lines = ["", "## What it is to show", "", "| | measured | wanted | |", "|---|--:|--:|---|"]
     for text, value, bound, unit in rows:
         if value is None:

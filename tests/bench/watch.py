@@ -24,7 +24,7 @@ from tests.bench.place import FOLDER, STATE
 from tests.bench.scene import Scene, document, ip_batch
 
 REPEATS = 9
-PATIENCE = 120.0  # seconds
+PATIENCE = 600.0  # seconds: to begin with, a watch looks at all of it twice
 REST = 0.25  # seconds after the last event
 SMALL = "small"  # the sandbox of the one endpoint that has a file of its own
 
