@@ -46,11 +46,11 @@ class Contender(NamedTuple):
     absent: str = ""
 
 
-def contenders() -> list[Contender]:
+def contenders(stages: cnm.Stages) -> list[Contender]:
     return [
         Contender(report.FLOOR, floor.play),
         Contender("ip", peers.play_ip, 1_000),
-        Contender("cnm", cnm.Stages().play),
+        Contender("cnm", stages.play),
         Contender("cnm command", cnm.play_command, cnm.LARGE),
         Contender("pyroute2", peers.play_pyroute2, SLOW),
         Contender("CNI bridge", peers.play_cni, SLOW, peers.cni_absent()),
@@ -77,7 +77,8 @@ class Clock:
 def measure(minutes: float, rounds: int, only: str) -> report.Results:
     """All contenders in turn, round by round, so that a busy moment of the machine meets them all."""
     results = report.Results()
-    everyone = contenders()
+    stages = cnm.Stages()
+    everyone = contenders(stages)
     beside = [(scene, share) for scene, share in BESIDE if only in scene.title]
     alone = [scene for scene in scenes() if only in scene.title]
     kinds = [kind for kind in links.KINDS if only in f"links: {kind}"]
@@ -95,6 +96,7 @@ def measure(minutes: float, rounds: int, only: str) -> report.Results:
                 results.absent[contender.name] = contender.absent
         _endpoints(results, scene, chosen, rounds, clock.deadline(share))
         clock.done()
+    results.failed |= {("cnm watch", title): words for title, words in stages.failed.items()}
     return results
 
 

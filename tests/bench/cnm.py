@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
 from reconciler.engine.controller import NetworkController
+from reconciler.errors import CnmError
 from tests.bench import watch
 from tests.bench.peers import read_by_ip
 from tests.bench.place import FOLDER, STATE
@@ -28,14 +30,25 @@ class Stages:
 
     def __init__(self) -> None:
         self._watched: set[str] = set()
+        self.failed: dict[str, str] = {}  # what a watch said, by scene; all else of the scene counts
 
     def play(self, scene: Scene) -> dict[str, float]:
         first = scene.title in WATCHED and scene.title not in self._watched
         self._watched.add(scene.title)
-        return play_stages(scene, watched=first)
+        return play_stages(scene, self._watch if first else None)
+
+    def _watch(self, scene: Scene, controller: NetworkController) -> dict[str, float]:
+        try:
+            return watch.measure(scene, controller)
+        except (RuntimeError, CnmError, OSError) as error:
+            self.failed[scene.title] = " ".join(str(error).split())[:300]
+            return {}
 
 
-def play_stages(scene: Scene, *, watched: bool = False) -> dict[str, float]:
+Watching = Callable[[Scene, NetworkController], dict[str, float]]
+
+
+def play_stages(scene: Scene, watching: Watching | None = None) -> dict[str, float]:
     start_afresh(scene)
     with NetworkController(state_dir=STATE, node=scene.node) as controller:
         planned = controller.plan([str(FOLDER)])
@@ -55,8 +68,8 @@ def play_stages(scene: Scene, *, watched: bool = False) -> dict[str, float]:
         if scene.size > LARGE:
             seconds["read, the whole command"], seconds[PEAK] = _plan_by_command(scene)
             seconds[BY_IP] = read_by_ip(scene)
-        if watched:
-            seconds |= watch.measure(scene, controller)
+        if watching is not None:
+            seconds |= watching(scene, controller)
         clock = perf_counter()
         planned = controller.plan_destroy()
         seconds["destroy: plan"] = perf_counter() - clock
