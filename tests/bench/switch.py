@@ -154,8 +154,10 @@ def main(ports: int, rounds: int) -> None:
             if number and name in _SLOW:
                 continue
             with host_with_links(ports) as host:
-                for what, seconds in play(host, ports).items():
-                    figures.setdefault(name, {}).setdefault(what, []).append(seconds)
+                found = play(host, ports)
+            print(f"{name}: {', '.join(f'{what} {seconds:.2f} s' for what, seconds in found.items())}", file=sys.stderr)
+            for what, seconds in found.items():
+                figures.setdefault(name, {}).setdefault(what, []).append(seconds)
     print(f"| {ports} | create | nothing to change | destroy |\n|---|--:|--:|--:|")
     for name, found in figures.items():
         cells = [
