@@ -103,6 +103,12 @@ class Ovsdb:
             raise ObservationError(f"{self.path}: {refused}")
         return {table: result["rows"] for table, result in zip(tables, results, strict=True)}
 
+    def ports(self) -> frozenset[str] | None:
+        """The names of all ports; None when there is no server to ask. Raises ObservationError."""
+        if not self.present():
+            return None
+        return frozenset(row["name"] for row in self.select({"Port": ("name",)})["Port"])
+
     def transact(
         self, operations: Sequence[Operation], database: str = DATABASE
     ) -> tuple[Sequence[Mapping[str, Any]], Refused | None]:

@@ -6,7 +6,7 @@ loses nothing: where the hardware is now is asked of the kernel, by its place on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from errno import EBUSY, EEXIST, ENODEV
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -100,16 +100,23 @@ def _fetch(host: Host, spec: Link, namespace: Namespace, index: int) -> int:
     raise OSError(ENODEV, f"Open vSwitch has made no interface for port {port}")
 
 
-def port_of(host: Host, netns: str, raw: wire.RawLink) -> str:
-    """What Link.device is of an interface that Open vSwitch made and we took. A tap outlives the ovs-vswitchd that served
-    it: nobody is at its other end then, and a new ovs-vswitchd makes another one on the host."""
-    again = netns and any(link.name == raw.name and link.kind in MADE_BY_SWITCH for link in host.root.links)
-    dead = netns and raw.kind == "tun" and raw.up and not raw.carrier and host.ovsdb.switching()
-    return LEFT if again or dead else f"{SWITCH}{raw.name}"
+def port_of(host: Host, netns: str, raw: wire.RawLink, ports: Callable[[], frozenset[str] | None]) -> str:
+    """What Link.device is of an interface that Open vSwitch made and we took. It may be left of a switch that ended: its port
+    is not in the database any more (``ports`` are those that are; None: nobody knows), a new ovs-vswitchd made another
+    one on the host, or nobody is at the other end of a tap, which outlives who served it."""
+    if netns:
+        known = ports()
+        gone = known is not None and raw.name not in known
+        again = any(link.name == raw.name and link.kind in MADE_BY_SWITCH for link in host.root.links)
+        dead = raw.kind == "tun" and raw.up and not raw.carrier and host.ovsdb.switching()
+        if gone or again or dead:
+            return LEFT
+    return f"{SWITCH}{raw.name}"
 
 
-def release(host: Host, key: Key) -> None:
-    """Give back what Open vSwitch made: down, without our mark, on the host. Absent is success. Raises OSError."""
+def release(host: Host, key: Key, *, left: bool) -> None:
+    """Give back what Open vSwitch made: down, without our mark, on the host. A tap that is ``left`` of a switch is removed;
+    the kernel's datapath removes its own. Absent is success. Raises OSError."""
     if key.netns not in host.open_namespaces():
         return
     namespace = host.netns(key.netns)
@@ -117,10 +124,13 @@ def release(host: Host, key: Key) -> None:
     raw = next((raw for raw in namespace.links if raw.name == key.name), None)
     if raw is None or raw.kind not in MADE_BY_SWITCH:
         return
-    marks = [wire.delete_altname(raw.ifindex, name) for name in raw.altnames if owner_of([name])[0]]
-    _send(namespace, wire.set_link(raw.ifindex, up=False), *marks)
-    if namespace is not host.root:
-        _move_home(host, namespace, raw.ifindex, key.name)
+    if left and raw.kind == "tun":
+        _send(namespace, wire.delete_link(raw.ifindex))
+    else:
+        marks = [wire.delete_altname(raw.ifindex, name) for name in raw.altnames if owner_of([name])[0]]
+        _send(namespace, wire.set_link(raw.ifindex, up=False), *marks)
+        if namespace is not host.root:
+            _move_home(host, namespace, raw.ifindex, key.name)
     namespace.look()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
+from functools import cache
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,7 @@ from reconciler.netlink.mark import altname, owner_of
 from reconciler.netlink.table import BRIDGE_PORT
 from reconciler.netlink.wire import Refusal, attribute, u32
 from reconciler.resources.actuator import OpView, Outcome, Scope
-from reconciler.resources.device import MADE_BY_SWITCH, SWITCH, astray, give_back, port_of, release, take
+from reconciler.resources.device import LEFT, MADE_BY_SWITCH, SWITCH, astray, give_back, port_of, release, take
 from reconciler.resources.link import BridgePort, Link, Peer, link_key
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.linkinfo.registry import infos
@@ -43,6 +44,7 @@ class LinkActuator:
         """Every interface but loopback. A mark inside a namespace that is not ours counts only when the
         inventory knows the key as well."""
         ends = _VethEnds(host, scope.netns, scope.only)
+        ports = cache(host.ovsdb.ports)
         root_names = host.root.names()
         for name in scope.netns:
             try:
@@ -77,7 +79,7 @@ class LinkActuator:
                     continue
                 seen = _link(name, raw, names, outside, ends, bool(owner) or wanted is not None)
                 if owner and raw.kind in MADE_BY_SWITCH:
-                    seen = replace(seen, type=None, device=port_of(host, name, raw))
+                    seen = replace(seen, type=None, device=port_of(host, name, raw, ports))
                 if isinstance(wanted, Link) and wanted.first is not None:
                     seen = replace(seen, first=wanted.first)  # an order of making, which no kernel keeps
                 yield Observed(seen, owner)
@@ -111,7 +113,9 @@ def _is_hardware(host: Host, op: OpView) -> bool:
 
 
 def _of_switch(spec: object) -> bool:
-    return isinstance(spec, Link) and spec.device is not None and spec.device.startswith(SWITCH)
+    return (
+        isinstance(spec, Link) and spec.device is not None and (spec.device.startswith(SWITCH) or spec.device == LEFT)
+    )
 
 
 def _move(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
@@ -119,7 +123,10 @@ def _move(host: Host, ops: Sequence[OpView], owner: str) -> Iterator[Outcome]:
     for op in ops:
         try:
             if op.action == "delete":
-                (release if _of_switch(op.before) else give_back)(host, op.key)
+                if _of_switch(op.before):
+                    release(host, op.key, left=getattr(op.before, "device", "") == LEFT)
+                else:
+                    give_back(host, op.key)
             else:
                 spec = op.after
                 assert isinstance(spec, Link)

@@ -176,6 +176,15 @@ class Picture:
             return "ovs-vswitchd has not attached it"
         return ""
 
+    def faults(self) -> dict[str, str]:
+        """Why no packet passes our interfaces, by name, as the database says now; "" where it does."""
+        columns = ("name", "type", "external_ids", *_SEEN_ONLY)
+        found = {}
+        for row in self._host.ovsdb.select({"Interface": columns})["Interface"]:
+            if _ids(row).get(OWNER):
+                found[row["name"]] = self._fault(OvsInterface(name=row["name"], type=row["type"]), row)
+        return found
+
     def settings(self, scope: Scope) -> Iterable[Observed]:
         """Those that somebody wants, and those that we set."""
         ids = _ids(self.switch)
@@ -474,23 +483,16 @@ class _Batch:
         made = [op for op in ops if op.action != "delete" and isinstance(op.after, (OvsBridge, OvsPort))]
         if not made:
             return
-        rows = Picture(self._host).rows
+        faults = self._picture.faults()
         for op in made:
-            seen = rows.get(op.key)
-            if seen is None or self._outcomes[op.id].errno:
-                continue
-            wanted, words = op.after, ""
-            if isinstance(seen.resource, OvsBridge) and isinstance(wanted, OvsBridge):
-                words = (seen.resource.fault or "") if wanted.fault == "" else ""
-            elif isinstance(seen.resource, OvsPort) and isinstance(wanted, OvsPort):
-                asked = {spec.name for spec in wanted.interfaces or () if spec.fault == ""}
-                faults = [
-                    f"{spec.name}: {spec.fault}"
-                    for spec in seen.resource.interfaces or ()
-                    if spec.fault and spec.name in asked
-                ]
-                words = "; ".join(faults)
-            if words:
+            wanted = op.after
+            names: list[str] = []
+            if isinstance(wanted, OvsPort):
+                names = [spec.name for spec in wanted.interfaces or () if spec.fault == ""]
+            elif isinstance(wanted, OvsBridge) and wanted.fault == "":
+                names = [op.key.name]
+            words = "; ".join(f"{name}: {faults[name]}" for name in names if faults.get(name))
+            if words and not self._outcomes[op.id].errno:
                 self._outcomes[op.id] = Outcome(op.id, ENODEV, words)
 
 

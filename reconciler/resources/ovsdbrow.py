@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from enum import Enum
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from reconciler.host.ovsdb import a_map, a_set, atoms, pairs
@@ -44,9 +45,12 @@ Refer = Callable[[str, str], Any]
 """(table, name of a row) to how an operation refers to it. Raises LookupError in words."""
 Named = Callable[[str, str], str]
 """(table, UUID of a row) to its name, "" for one that has none."""
+Reader = Callable[[Any, Named], Any]
+"""A column's value, as RFC 7047 has it, to a field's."""
 
 
-class Form(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Form:
     """``table``, its ``columns`` by field, and where rows of it are referred to: (table, column) of the parent's, whose
     name is in field ``parent_field`` ("" : the only row of that table). Without a parent it stands by itself."""
 
@@ -55,13 +59,17 @@ class Form(NamedTuple):
     parent: tuple[str, str] | None = None
     parent_field: str = ""
 
+    @cached_property
+    def _readers(self) -> tuple[tuple[str, str, Reader], ...]:
+        return tuple((field, column.name, _reader(column)) for field, column in self.columns.items())
+
     def names(self) -> list[str]:
         """Columns to read, its identity and marks with them."""
         return sorted({"_uuid", "external_ids", *(column.name for column in self.columns.values())})
 
     def decode(self, row: Mapping[str, Any], named: Named) -> dict[str, Any]:
-        """The fields that a row's columns make up."""
-        return {field: _decode(column, row[column.name], named) for field, column in self.columns.items()}
+        """The fields that a row's columns make up. Runs once a row and look."""
+        return {field: read(row[name], named) for field, name, read in self._readers}
 
     def encode(self, spec: Any, names: Iterable[str], refer: Refer) -> dict[str, Any]:
         """The columns for these fields of a spec; those that are not managed are left out. Entries are not among them:
@@ -78,21 +86,30 @@ class Form(NamedTuple):
         return [f.name for f in fields(spec) if f.name in self.columns]
 
 
-def _decode(column: Column, value: Any, named: Named) -> Any:
-    if column.sort is Sort.ONE:
-        return atoms(value)[0]
-    if column.sort is Sort.OPTIONAL:
-        return next(iter(atoms(value)), column.absent)
-    if column.sort is Sort.SET:
-        return tuple(sorted(atoms(value)))
-    if column.sort is Sort.MAP:
-        return tuple(sorted(pairs(value).items()))
-    if column.sort is Sort.ENTRIES:
-        return Entries(tuple(sorted((name, text) for name, text in pairs(value).items() if name not in MARKS)))
-    if column.sort is Sort.NUMBERED:
-        return tuple(sorted((number, named(column.table, uuid)) for number, uuid in pairs(value).items()))
-    names = tuple(sorted(named(column.table, uuid) for uuid in atoms(value)))
-    return names if column.sort is Sort.REFERENCES else next(iter(names), "")
+def _reader(column: Column) -> Reader:
+    absent, table = column.absent, column.table
+
+    def reference(value: Any, named: Named) -> str:
+        return next((named(table, uuid) for uuid in atoms(value)), "")
+
+    readers: dict[Sort, Reader] = {
+        Sort.ONE: lambda value, named: value,
+        Sort.OPTIONAL: lambda value, named: value if not isinstance(value, list) else next(iter(atoms(value)), absent),
+        Sort.SET: lambda value, named: tuple(sorted(atoms(value))),
+        Sort.MAP: lambda value, named: tuple(sorted(pairs(value).items())) if value[1] else (),
+        Sort.ENTRIES: lambda value, named: _entries(value) if value[1] else _NO_ENTRIES,
+        Sort.NUMBERED: lambda value, named: tuple(sorted((n, named(table, uuid)) for n, uuid in pairs(value).items())),
+        Sort.REFERENCES: lambda value, named: tuple(sorted(named(table, uuid) for uuid in atoms(value))),
+        Sort.REFERENCE: reference,
+    }
+    return readers[column.sort]
+
+
+_NO_ENTRIES = Entries()
+
+
+def _entries(value: Any) -> Entries:
+    return Entries(tuple(sorted((name, text) for name, text in pairs(value).items() if name not in MARKS)))
 
 
 def _encode(column: Column, value: Any, refer: Refer) -> Any:

@@ -159,9 +159,9 @@ def main(ports: int, rounds: int) -> None:
             for what, seconds in found.items():
                 figures.setdefault(name, {}).setdefault(what, []).append(seconds)
     print(f"| {ports} | create | nothing to change | destroy |\n|---|--:|--:|--:|")
-    for name, found in figures.items():
+    for name, all_of_it in figures.items():
         cells = [
-            f"{statistics.median(found[what]) * 1000:,.0f} ms" if what in found else "-"
+            f"{statistics.median(all_of_it[what]) * 1000:,.0f} ms" if what in all_of_it else "-"
             for what in ("create", "nothing to change", "destroy")
         ]
         print(f"| {name} | {' | '.join(cells)} |")
