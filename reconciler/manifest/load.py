@@ -24,6 +24,7 @@ from reconciler.manifest.source import Found, Source, Texts, find
 from reconciler.manifest.suggest import meant
 
 MAX_NODES = 2_000_000  # keys and values of all files together
+_BY_NAME = ("Network", "Sandbox", "Endpoint", "AddressSet", "Policy", "NetworkPolicy", "Profile", "Contract")
 RESERVED = {"Network": ("host", "none"), "Sandbox": ("host",)}
 
 
@@ -146,7 +147,8 @@ def _sound(
     documents: Sequence[Document], read: Sequence[tuple[str, RawDocument]], problems: Sequence[Problem]
 ) -> tuple[Document, ...]:
     """Those of ``documents`` that nothing is wrong with, and that mention none that something is wrong with. Nothing
-    where a problem belongs to no document that has a name: whatever is missing may be that one."""
+    where a problem belongs to no document that has a name, or to one that others follow without naming it: whatever
+    is missing may be that one."""
     places = sorted((Origin(file, raw.line, raw.column), _name(raw.data)) for file, raw in read)
     unsound: set[str] = set()
     bad: set[Origin] = set()  # where the documents begin that something is wrong with
@@ -166,7 +168,9 @@ def _sound(
 
 
 def _name(data: Any) -> str:
-    metadata = data.get("metadata") if isinstance(data, dict) else None
+    """Of a document whose kind is one that others know by its name only."""
+    known = isinstance(data, dict) and data.get("kind") in _BY_NAME
+    metadata = data.get("metadata") if known else None
     name = metadata.get("name") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else ""
 

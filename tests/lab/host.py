@@ -58,6 +58,7 @@ class Host:
             text=True,
             cwd="/",
             env=ENVIRONMENT,
+            start_new_session=True,  # who kills all of our process group shall not kill the one that cleans up
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != "ready\n":

@@ -122,4 +122,4 @@ def test_nothing_at_all_is_no_error_here(read: Load, tmp_path: Path) -> None:
 
 def test_an_unknown_driver_is_told_with_those_there_are(refused: Refused) -> None:
     (problem,) = refused(DOCUMENTS[0].replace("{mtu: 1400}", "{driver: zzz}"))
-    assert problem.hint == f"there are: {', '.join(sorted(registry.options()))}"
+    assert problem.hint.startswith(f"there are: {', '.join(sorted(registry.options())[:12])}")
