@@ -26,7 +26,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from reconciler.drivers.driver import Place
+from reconciler.drivers.driver import Announcing, Place
 from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.routed import RoutedOptions, check_routed, render_routed
 from reconciler.errors import Problem
@@ -82,10 +82,11 @@ class RomanaOptions(RoutedOptions):
     segment_label: _LABEL = Field(
         default="segment", description="The label of endpoints, or of their sandboxes, that names the tenant's segment."
     )
-    routing: Literal["static"] = Field(
+    routing: Literal["static", "bgp"] = Field(
         default="static",
         description="static: routes to the nodes of the same group, and by the group's router to all others; the routers are "
-        "their owner's business (`cnm graph --addresses` prints what belongs into them).",
+        "their owner's business (`cnm graph --addresses` prints what belongs into them). bgp: every node announces its parts of "
+        "its group's prefix, by a BIRD on each that has spec.bgp; the groups' routers are BGPPeers.",
     )
 
     def faults(self, subnets: Sequence[Subnet]) -> Iterable[Fault]:
@@ -180,13 +181,17 @@ def _direct(
     part = leaf.cidrs[number]
     if part is None:
         return
-    first, last = int(part.network_address), int(part.broadcast_address)
-    low = bisect_left(blocks, first, key=lambda block: int(block.cidr.network_address))
-    high = bisect_left(blocks, last + 1, key=lambda block: int(block.cidr.network_address))
-    for to, node in cover(part, blocks[low:high]):
+    for to, node in cover(part, _blocks_in(part, blocks)):
         hop = hop_to(nodes.get(node), part.version)
         if node != here and hop is not None:
             yield Way(to, hop, leaf.place)
+
+
+def _blocks_in(part: Subnet, blocks: Sequence[BlockView]) -> Sequence[BlockView]:
+    """``blocks`` are all of the subnet's, by address."""
+    first, last = int(part.network_address), int(part.broadcast_address)
+    low = bisect_left(blocks, first, key=lambda block: int(block.cidr.network_address))
+    return blocks[low : bisect_left(blocks, last + 1, key=lambda block: int(block.cidr.network_address))]
 
 
 def hop_to(node: NodeView | None, version: int) -> Address | None:
@@ -200,6 +205,15 @@ def layout_of(network: NetworkView) -> Layout:
         network.subnets, network.nodes, ((block.cidr, block.node) for s in network.subnets for block in s.blocks)
     )
     return layout
+
+
+def parts_of(network: NetworkView, layout: Layout, node: str) -> Iterable[Subnet]:
+    """The parts of its group's prefixes in which a node has all blocks: what leads to it, and to nobody else."""
+    leaf = layout.leaf(node)
+    for number, subnet in enumerate(network.subnets):
+        part = leaf.cidrs[number] if leaf is not None else None
+        if part is not None:
+            yield from (cidr for cidr, holder in cover(part, _blocks_in(part, subnet.blocks)) if holder == node)
 
 
 class RomanaDriver:
@@ -218,6 +232,12 @@ class RomanaDriver:
     def host_interface(self, network: NetworkView) -> str | None:
         return None
 
+    def announcing(self, network: NetworkView, node: str) -> Announcing | None:
+        if network.options.routing != "bgp":
+            return None
+        whole = tuple(parts_of(network, layout_of(network), node))
+        return Announcing(whole=whole, parts=tuple(subnet.cidr for subnet in network.subnets))
+
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: RomanaOptions = network.options
         yield from check_routed(network)
@@ -231,6 +251,9 @@ class RomanaDriver:
                         "write a label of letters, digits, '.', '_' and '-', at most 63",
                     )
         layout = layout_of(network)
+        if options.routing == "bgp":
+            yield from _speechless(network, layout)
+            return
         for version in sorted({subnet.cidr.version for subnet in network.subnets}):
             for node in network.nodes:
                 if layout.leaf(node.name) is not None and hop_to(node, version) is None and len(network.nodes) > 1:
@@ -247,16 +270,42 @@ class RomanaDriver:
         if layout.leaf(node.name) is None:
             return
         yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
-        found = {str(way.to): way for way in ways(network, layout, node.name)}
+        if network.options.routing == "bgp":
+            yield from self._announced(network, layout, node.name)
+        else:
+            yield from self._static(network, layout, node.name)
+        for endpoint in network.local:
+            yield from render_routed(network, endpoint, replace(endpoint.origin, driver=self.name))
+
+    def _announced(self, network: NetworkView, layout: Layout, node: str) -> Iterable[Resource]:
+        """What is announced, and has to stand for that; what of it nobody has must not go round."""
+        for cidr in parts_of(network, layout, node):
+            if cidr.prefixlen == cidr.max_prefixlen:
+                continue  # its endpoint's own route
+            subnet = next(subnet for subnet in network.subnets if inside(cidr, subnet.cidr))
+            origin = replace(subnet.origin, driver=self.name)
+            yield Route(key=route_key("", str(cidr)), origin=origin, to=str(cidr), type="unreachable")
+
+    def _static(self, network: NetworkView, layout: Layout, node: str) -> Iterable[Resource]:
+        found = {str(way.to): way for way in ways(network, layout, node)}
         for to, way in found.items():
             at = replace(network.at("spec", "options", *way.place), driver=self.name)
             yield Route(key=route_key("", to), origin=at, to=to, via=str(way.via))
         for subnet in network.subnets:  # what nobody has must not go round between routers
             to, at = str(subnet.cidr), replace(subnet.origin, driver=self.name)
-            if to not in found:
+            if to not in found and subnet.cidr.prefixlen < subnet.cidr.max_prefixlen:
                 yield Route(key=route_key("", to), origin=at, to=to, type="unreachable")
-        for endpoint in network.local:
-            yield from render_routed(network, endpoint, replace(endpoint.origin, driver=self.name))
+
+
+def _speechless(network: NetworkView, layout: Layout) -> Iterable[Problem]:
+    """Nodes that would have to announce what they have, and cannot."""
+    for node in network.nodes:
+        if layout.leaf(node.name) is not None and node.bgp is None and len(network.nodes) > 1:
+            yield Problem(
+                node.origin,
+                f"addresses of network {network.name} are told of by BGP, which node {node.name} does not speak",
+                "add spec.bgp: {}, or write options.routing: static",
+            )
 
 
 def _unreachable(network: NetworkView, layout: Layout, topology: Topology) -> Iterable[Problem]:

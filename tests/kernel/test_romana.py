@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.errors import ManifestError
 from tests.kernel.overlay import Cluster
+from tests.kernel.routed import Routed, wait
 from tests.lab import difference
 from tests.lab.fabric import UPLINK, Fabric
 from tests.lab.host import Host
@@ -233,3 +234,32 @@ def test_policies_hold_for_routed_endpoints(tmp_path: Path) -> None:
             assert centre.reaches("c1", "z", centre.address("app/w", version))
             assert not centre.reaches("b1", "y", centre.address("app/w", version))
             assert not centre.reaches("a2", "x", centre.address("app/w", version))
+
+
+@pytest.mark.requires("bird")
+def test_by_bgp_a_node_announces_its_parts_and_no_endpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    labels = {"n1": "{rack: r1}", "n2": "{rack: r1}", "n3": "{rack: r2}"}
+    told = network((1, 2), ", routing: bgp")
+    with Routed(folder, list(labels)) as cluster:
+        before = cluster.fabric["n1"].fingerprint()
+        cluster.declare(["app/x@n1", "app/y@n2", "app/z@n3"], [told], labels=labels)
+        cluster.apply()
+        learned = ["10.1.0.128/25 via 192.0.2.3", "10.1.0.64/26 via 192.0.2.2"]
+        assert wait(lambda: by_bird(cluster.fabric["n1"]) == learned), by_bird(cluster.fabric["n1"])
+        for version in (4, 6):
+            for far in ("app/y", "app/z"):
+                address = cluster.address(far, version)
+                assert wait(lambda a=address: cluster.reaches("n1", "x", a)), address  # type: ignore[misc]
+        cluster.declare(["app/x@n1", "app/y@n2", "app/y2@n2", "app/z@n3"], [told], labels=labels)
+        cluster.apply()
+        assert cluster.reaches("n1", "x", cluster.address("app/y2")), "the route was there before it"
+        assert by_bird(cluster.fabric["n1"]) == learned
+        cluster.destroy("n1")
+        assert wait(lambda: difference(before, cluster.fabric["n1"].fingerprint()) == [])
+
+
+def by_bird(host: Host) -> list[str]:
+    lines = host.ip("-4 route show proto bird").splitlines()
+    return sorted(" ".join(line.split()[:3]) for line in lines)

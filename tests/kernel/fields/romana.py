@@ -7,7 +7,10 @@ from typing import Any
 from tests.kernel.fields.case import EXCHANGE, IN_PLACE, NOTHING, REFUSED, Case, Documents, document
 
 _ROUTER = "192.0.2.1"
-_UPLINK = "ip link add up0 type veth peer name far0; ip link set far0 up; ip address add 192.0.2.11/24 dev up0; ip link set up0 up"
+_UPLINK = (
+    "ip link add up0 type veth peer name far0; ip link set far0 addrgenmode none up; ip link set up0 addrgenmode none; "
+    "ip address add 192.0.2.11/24 dev up0; ip link set up0 up; until ip link show up0 | grep -q 'state UP'; do sleep 0.05; done"
+)
 
 
 def _racks(documents: Documents, **options: Any) -> None:
@@ -62,5 +65,5 @@ CASES: dict[str, Case] = {
     "romana.blackouts": _case(EXCHANGE, "blackouts", ["10.3.0.0/30"]),
     "romana.tenantLabel": _case(NOTHING, "tenantLabel", "team"),
     "romana.segmentLabel": _case(NOTHING, "segmentLabel", "part"),
-    "romana.routing": _case(REFUSED, "routing", "rip"),
+    "romana.routing": _case(REFUSED, "routing", "bgp"),
 }
