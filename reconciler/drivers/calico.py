@@ -126,9 +126,10 @@ class CalicoDriver:
         if here is None or not topology.facts.links:
             return
         members = {endpoint.sandbox.node for endpoint in network.endpoints}
-        open_pools = [s for s in network.subnets if s.pool is not None and s.pool.encapsulation == "never"]
+        versions = {s.cidr.version for s in network.subnets if s.pool is not None and s.pool.encapsulation == "never"}
         for node in topology.nodes:
-            if open_pools and node is not here and node.name in members and _near(node, topology.facts) is None:
+            far = not all(_near(node, topology.facts, version) for version in versions)
+            if far and node is not here and node.name in members:
                 yield Problem(
                     network.at("spec", "options", "control"),
                     f"network {network.name}: node {node.name} is on no subnet of this host, and routers between them do not "
@@ -202,8 +203,8 @@ class CalicoDriver:
         tunnels: dict[tuple[str, str], tuple[PoolView, NodeView]] = {}
         by_bgp = network.options.control == "bgp"
         for pool, prefix, node in self._remote(network, here):
-            near = _near(node, facts)
-            if pool.encapsulation == "always" or (pool.encapsulation == "cross-subnet" and near is None):
+            near = _near(node, facts, prefix.version)
+            if pool.encapsulation == "always" or (pool.encapsulation == "cross-subnet" and not near):
                 tunnels[pool.name, node.name] = (pool, node)
                 yield self._tunnelled(pool, prefix, node, origin)
             elif pool.encapsulation == "cross-subnet" or not by_bgp:
@@ -273,13 +274,12 @@ def _underlay(here: NodeView, there: NodeView) -> tuple[Address, Address]:
     return here.addresses[0], there.addresses[0]
 
 
-def _near(node: NodeView, facts: NodeFacts) -> str | None:
-    """The interface of this host that is on a subnet with a node; None: there is a router between."""
-    for link in facts.links:
-        for text in link.addresses:
-            if any(address in ip_interface(text).network for address in node.addresses):
-                return link.name
-    return None
+def _near(node: NodeView, facts: NodeFacts, version: int) -> bool:
+    """Whether this host is on a subnet with a node's address of this IP version; else there is a router between."""
+    address = _first(node, version)
+    return address is not None and any(
+        address in ip_interface(text).network for link in facts.links for text in link.addresses
+    )
 
 
 DRIVER = CalicoDriver()

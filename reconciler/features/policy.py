@@ -31,7 +31,7 @@ from itertools import product
 from typing import ClassVar
 
 from reconciler.drivers.driver import Place, place_of
-from reconciler.drivers.firewall import FAMILY, table_name
+from reconciler.drivers.firewall import DSTNAT, FAMILY, RAW, table_name
 from reconciler.drivers.nftexpr import (
     ACCEPT,
     COUNTER,
@@ -61,6 +61,8 @@ from reconciler.policy.view import (
     ICMP,
     ICMPV6,
     INGRESS,
+    PRE_DNAT,
+    UNTRACKED,
     WITH_PORTS,
     Choice,
     Level,
@@ -87,6 +89,27 @@ from reconciler.resources.nft import (
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import Address, NodeFacts, Subnet, Topology
 
+NOTRACK: Expr = {"notrack": None}
+_UNTRACKED: Expr = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "untracked"}}
+_LOCAL: Expr = {"match": {"op": "!=", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """A place where the host's early policies are asked."""
+
+    stage: str
+    direction: str
+    hook: str
+    priority: int
+
+
+# Connections are tracked at -200, published ports lead elsewhere at -100 (nft(8), standard priority names).
+_EARLY = (
+    _Early(UNTRACKED, INGRESS, "prerouting", RAW + 1),
+    _Early(UNTRACKED, EGRESS, "output", RAW + 1),
+    _Early(PRE_DNAT, INGRESS, "prerouting", DSTNAT - 1),
+)
 # The networks' own filter has priority 0. What is accepted here still has to pass that one.
 EGRESS_PRIORITY, INGRESS_PRIORITY = -6, -5
 VERSIONS = (4, 6)
@@ -181,9 +204,12 @@ class Table:
         """Everything, or nothing where no policy is about these parties."""
         maps = {direction: self._dispatch(direction) for direction in (EGRESS, INGRESS)}
         hosts = {d: self._host(d) for d in (EGRESS, INGRESS)}
-        if not any(maps.values()) and not any(hosts.values()):
+        early = [place for place in _EARLY if self._early(place)]
+        if not any(maps.values()) and not any(hosts.values()) and not early:
             return ()
         self._add(NftTable(key=table_key(FAMILY, self.table, self.netns)))
+        for place in early:
+            self._before_all(place)
         self._bases(hosts)
         for direction, elements in maps.items():
             self._map(direction, elements)
@@ -217,6 +243,8 @@ class Table:
     def _before(self, hook: str) -> Iterator[Rule]:
         if hook != "forward":
             yield rule("loopback", meta("iifname" if hook == "input" else "oifname", "lo"), ACCEPT)
+            if any(place.stage == UNTRACKED and self._early(place) for place in _EARLY):
+                yield rule("allowed before it was tracked", _UNTRACKED, ACCEPT)
         yield rule("let through by the admin", LET_THROUGH, ACCEPT)
         yield rule("what belongs to a connection", RELATED, ACCEPT)
         yield rule("answers", *REPLY, ACCEPT)
@@ -252,6 +280,36 @@ class Table:
         for party, profile in elements:
             for own in party.addresses:
                 self._element(f"{direction}{own.version}", str(own), party.origin, f"goto {profile}")
+
+    # -- before all others -----------------------------------------------------------------------------
+
+    def _early(self, place: _Early) -> tuple[PolicyView, ...]:
+        party = next((party for party in self.parties if party.host), None)
+        return self.policies.early(party, place.direction, place.stage) if party is not None and not self.netns else ()
+
+    def _before_all(self, place: _Early) -> None:
+        """The chain of one place, and in it one for each policy: what none of them decides on goes on."""
+        rules = [rule("loopback", meta("iifname" if place.hook == "prerouting" else "oifname", "lo"), ACCEPT)]
+        if place.hook == "prerouting":
+            rules.append(rule("not for the host", _LOCAL, ACCEPT))
+        if place.stage == PRE_DNAT:
+            rules += [rule("what belongs to a connection", RELATED, ACCEPT), rule("answers", *REPLY, ACCEPT)]
+        rules.append(rule("IPv6's own needs", match(payload("icmpv6", "type"), one_of(sorted(ALWAYS_ICMPV6))), ACCEPT))
+        rules += self._failsafe(place.direction)
+        if place.stage == UNTRACKED and place.direction == EGRESS:
+            rules += self._failsafe_answers()
+        for policy in self._early(place):
+            chain = f"{place.stage}-{place.direction}-{_safe(policy.name)}"
+            said = f"{policy.document}{' (staged)' if policy.staged else ''}"
+            rules.append(rule(said, jump(chain)))
+            self._chain(chain, list(self._rules(policy, place.direction, "")), policy.origin)
+        self._chain(f"{place.stage}-{place.direction}", rules, hook=place.hook, priority=place.priority)
+
+    def _failsafe_answers(self) -> Iterable[Rule]:
+        """Where nothing is tracked, an answer is known by the port that it comes from."""
+        for protocol in sorted({protocol for protocol, _port in self.policies.failsafe}):
+            ports = sorted(port for number, port in self.policies.failsafe if number == protocol)
+            yield rule("fail-safe ports", match(payload(NAMES[protocol], "sport"), one_of(ports)), ACCEPT)
 
     # -- profiles ------------------------------------------------------------------------------------------
 
@@ -537,6 +595,10 @@ def _verdict(policy: PolicyView, one: RuleView, following: str) -> tuple[Expr, .
         return (log(f"cnm {policy.name} "),) if not policy.staged else (COUNTER,)
     if policy.staged:
         return COUNTER, RETURN
+    if policy.early == UNTRACKED and one.action == "allow":
+        return NOTRACK, ACCEPT
+    if policy.early and one.action == "pass":
+        return (ACCEPT,)  # of this chain: on to the other policies
     return {"allow": (ACCEPT,), "deny": (COUNTER, DROP), "pass": (goto(following),)}[one.action]
 
 

@@ -11,6 +11,8 @@ from reconciler.policy.view import (
     EGRESS,
     ICMPV6,
     INGRESS,
+    PRE_DNAT,
+    UNTRACKED,
     WITH_PORTS,
     Level,
     Party,
@@ -99,6 +101,10 @@ class Evaluator:
         ):
             steps.append(Step(where, "a fail-safe port of the host", "allow"))
             return True
+        for stage in (UNTRACKED, PRE_DNAT):
+            verdict = self._early(packet, party, direction, stage, steps)
+            if verdict == "deny" or (verdict == "allow" and stage == UNTRACKED):
+                return verdict == "allow"
         for level in self.levels(party, direction):
             verdict = self._level(packet, level, direction, where, steps)
             if verdict != "pass":
@@ -107,6 +113,22 @@ class Evaluator:
             said = f"network {party.network}: policyDefault" if party.network else "no policy decides about the host"
             steps.append(Step(where, said, party.default, party.origin if party.default != "allow" else Origin()))
         return party.default == "allow"
+
+    def _early(self, packet: Packet, party: Party, direction: str, stage: str, steps: list[Step]) -> str:
+        """What the host's early policies say; "" when none decides."""
+        where = f"{stage} {direction} of {party.name}"
+        for policy in self._policies.early(party, direction, stage):
+            for number, rule in enumerate(policy.rules[direction]):
+                if self.matches(packet, rule):
+                    word = f"would {rule.action}" if policy.staged else rule.action
+                    steps.append(Step(where, f"{policy.document}, rule {number + 1}", word, rule.origin))
+                    if policy.staged and rule.action != "log":
+                        break
+                    if rule.action == "pass":
+                        return ""
+                    if rule.action in ("allow", "deny"):
+                        return rule.action
+        return ""
 
     def _level(self, packet: Packet, level: Level, direction: str, where: str, steps: list[Step]) -> str:
         enforced = False

@@ -19,7 +19,9 @@ from reconciler.policy.view import (
     DIRECTIONS,
     ICMP,
     ICMPV6,
+    PRE_DNAT,
     PROTOCOLS,
+    UNTRACKED,
     Choice,
     Nets,
     Party,
@@ -224,6 +226,7 @@ def _policy(document: Document, model: Policy, world: _World) -> PolicyView:
         },
         staged=spec.staged,
         origin=document.origin,
+        early=UNTRACKED if spec.do_not_track else PRE_DNAT if spec.pre_dnat else "",
     )
 
 

@@ -17,6 +17,7 @@ WITH_PORTS = frozenset((TCP, UDP, SCTP))
 # What of it nobody may forge is the guard's business.
 ALWAYS_ICMPV6 = frozenset((130, 131, 132, 133, 134, 135, 136, 143))
 
+UNTRACKED, PRE_DNAT = "untracked", "pre-dnat"
 INGRESS, EGRESS = "ingress", "egress"
 DIRECTIONS = (INGRESS, EGRESS)
 
@@ -137,7 +138,8 @@ class RuleView:
 @dataclass(frozen=True, slots=True)
 class PolicyView:
     """``name`` is unique: a NetworkPolicy's is ``namespace/name``. ``rules`` by direction; a direction that is
-    absent is none of its business."""
+    absent is none of its business. ``early``: untracked or pre-dnat, of a policy that is asked about hosts before all
+    others; "" of all others."""
 
     name: str
     kind: str
@@ -147,6 +149,7 @@ class PolicyView:
     rules: Mapping[str, tuple[RuleView, ...]] = field(hash=False)
     staged: bool
     origin: Origin
+    early: str = ""
 
     @property
     def document(self) -> str:
@@ -190,10 +193,23 @@ class Policies:
         for those where a staged one counts."""
         found = []
         for tier in self.tiers:
-            mine = tuple(policy for policy in tier.policies if direction in policy.rules and policy.about(party))
+            mine = tuple(
+                policy
+                for policy in tier.policies
+                if not policy.early and direction in policy.rules and policy.about(party)
+            )
             if mine:
                 found.append(Level(tier, mine))
         return tuple(found)
+
+    def early(self, party: Party, direction: str, stage: str) -> tuple[PolicyView, ...]:
+        """The policies that a packet of a host meets before all others, in order: those of ``stage``."""
+        return tuple(
+            policy
+            for tier in self.tiers
+            for policy in tier.policies
+            if party.host and policy.early == stage and direction in policy.rules and policy.about(party)
+        )
 
     def guarded(self, party: Party, direction: str) -> bool:
         """Whether anything can be denied to this party."""

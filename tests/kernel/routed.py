@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -49,15 +48,13 @@ class Routed(Cluster):
         text = path.read_text()
         for node in self.fabric.names:
             said, own = (bgp or {}).get(node, "{}"), (labels or {}).get(node, "{}")
-            head = f"name: {node}, labels: {own}}}\nspec: {{bgp: {said}, "
-            text = re.sub(rf"name: {node}}}\nspec: {{(?=addresses)", head.replace("\\", ""), text)
+            head = f"name: {node}, labels: {own}}}\nspec: {{bgp: {said}, addresses"
+            text = text.replace(f"name: {node}}}\nspec: {{addresses", head)
         path.write_text(text)
 
     def birdc(self, node: str, command: str) -> str:
         """What the BIRD of a node answers."""
-        path = f"/proc/{self.fabric[node].pid}/root/run/cnm"
         socket = self.fabric[node].run("sh", "-c", "echo /run/cnm/*/bird/bird.ctl").stdout.strip()
-        assert path
         return self.fabric[node].run("birdc", "-s", socket, command).stdout
 
     def established(self, node: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.routed import Routed, wait
+from tests.kernel.routed import POOLS, Routed, calico, wait
 from tests.lab import difference
 
 pytestmark = pytest.mark.requires("netns", "ping", "bird", "link:veth")
@@ -43,3 +43,198 @@ def test_endpoints_reach_each_other_without_a_tunnel(routed: Routed) -> None:
     assert wait(lambda: difference(before, routed.fabric["n1"].fingerprint()) == []), difference(
         before, routed.fabric["n1"].fingerprint()
     )
+
+
+LEAF = """\
+kind: BGPPeer
+metadata: {name: leaf}
+spec: {node: n1, address: 192.0.2.9, asn: 65003, passwordFile: /run/leaf.password, ttlSecurity: true}"""
+# A router that is not ours, beside the BIRD of n3.
+OTHER = """\
+router id 192.0.2.9;
+protocol device {{}}
+protocol direct {{ ipv4; }}
+protocol kernel {{ ipv4 {{ export all; }}; }}
+protocol bgp n1 {{
+  local 192.0.2.9 as 65003; neighbor 192.0.2.1 as {asn}; password "{password}"; ttl security yes;
+  connect delay time 1; connect retry time 1; error wait time 1, 1;
+  ipv4 {{ import all; export none; }};
+}}
+"""
+
+
+def start_other(routed: Routed, *, password: str = "secret", asn: int = 64512) -> None:
+    host = routed.fabric["n3"]
+    host.ip("address add 192.0.2.9/24 dev up0")
+    host.run("sh", "-c", "cat > /run/other.conf", input=OTHER.format(password=password, asn=asn))
+    host.run("bird", "-c", "/run/other.conf", "-s", "/run/other.ctl")
+
+
+def write_password(routed: Routed, password: str, mode: str = "600") -> None:
+    script = f"umask 077; echo '{password}' > /run/leaf.password; chmod {mode} /run/leaf.password"
+    routed.fabric["n1"].run("sh", "-c", script)
+
+
+def status(routed: Routed, name: str) -> str:
+    """The lines of cnm status about a session of n1."""
+    done = routed.fabric["n1"].run("cnm", "status", "--node", "n1", routed.folder, check=False)
+    lines = done.stdout.splitlines()
+    return "\n".join(line for line in lines if name in line) or done.stdout + done.stderr
+
+
+def test_a_peer_with_a_password(routed: Routed) -> None:
+    """It waits for the file, says what the router says, and comes up when both are right."""
+    routed.declare(["app/a@n1"], [POOLS, calico(), LEAF])
+    assert "no usable password in /run/leaf.password" in routed.plan("n1").pending[0].reason
+    write_password(routed, "secret", mode="644")
+    assert routed.plan("n1").pending, "others could read it"
+    write_password(routed, "wrong")
+    start_other(routed)
+    routed.apply("n1")
+    assert wait(lambda: "BIRD says: Connect" in status(routed, "peer.leaf"), 10), status(routed, "peer.leaf")
+    assert routed.established("n1") == 0
+    write_password(routed, "secret")
+    assert [str(op.key) for op in routed.plan("n1").ops()] == ["bird/own"]
+    routed.apply("n1")
+    assert wait(lambda: "Established" in status(routed, "peer.leaf")), status(routed, "peer.leaf")
+    address = routed.address("app/a")
+    assert wait(lambda: routed.fabric["n3"].run("ping", "-c1", "-W1", address, check=False).returncode == 0)
+    config = routed.fabric["n1"].run("sh", "-c", "stat -c '%a %U' /run/cnm/*/bird/bird.conf").stdout.split()
+    assert config == ["600", "bird"]
+    write_password(routed, "another")
+    shown = routed.fabric["n1"].run("cnm", "plan", "--json", "--node", "n1", routed.folder, check=False).stdout
+    assert "bird/own" in shown
+    assert "secret" not in shown
+    assert 'another"' not in shown
+
+
+def test_another_as_than_the_peer_thinks(routed: Routed) -> None:
+    routed.declare(["app/a@n1"], [POOLS, calico(), LEAF])
+    write_password(routed, "secret")
+    start_other(routed, asn=64999)
+    routed.apply("n1")
+    assert wait(lambda: "Bad peer AS" in status(routed, "peer.leaf")), status(routed, "peer.leaf")
+
+
+def test_a_configuration_that_takes_a_session_down_is_undone(routed: Routed) -> None:
+    bgp = "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {returnWithin: 3}"
+    routed.declare(["app/a@n1"], [POOLS, calico(), LEAF, bgp])
+    write_password(routed, "secret")
+    start_other(routed)
+    routed.apply("n1")
+    assert wait(lambda: "Established" in status(routed, "peer.leaf"))
+    before = routed.fabric["n1"].run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout
+    write_password(routed, "wrong")
+    done = routed.fabric["n1"].run("cnm", "apply", "--yes", "--node", "n1", routed.folder, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "peer.leaf: " in done.stdout + done.stderr
+    assert "not up again within 3 s" in done.stdout + done.stderr
+    assert routed.fabric["n1"].run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout == before
+    assert wait(lambda: routed.established("n1") == 1)
+
+
+def test_what_bird_refuses_changes_nothing(routed: Routed) -> None:
+    """No manifest can say something that BIRD does not read, so the file is checked with a BIRD that reads nothing."""
+    routed.declare(["app/a@n1", "app/b@n2"])
+    routed.apply("n1", "n2")
+    assert wait(lambda: routed.established("n1") == 2)
+    before = routed.fabric["n1"].run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout
+    stub = "#!/bin/sh\necho bird: $3:7:1 syntax error >&2; exit 1\n"
+    script = "cat > /run/bird; chmod +x /run/bird; mount --bind /run/bird /usr/sbin/bird"
+    routed.fabric["n1"].run("sh", "-c", script, input=stub)
+    routed.declare(
+        ["app/a@n1", "app/b@n2", "app/c@n3"], [POOLS, calico(), LEAF.replace(", passwordFile: /run/leaf.password", "")]
+    )
+    done = routed.fabric["n1"].run("cnm", "apply", "--yes", "--node", "n1", routed.folder, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "bird: line 7:1 syntax error" in done.stdout + done.stderr
+    assert routed.fabric["n1"].run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout == before
+    assert routed.established("n1") == 2
+
+
+def test_a_bird_of_the_hosts_own_gets_an_include_file(routed: Routed) -> None:
+    host = routed.fabric["n1"]
+    theirs = (
+        "router id 192.0.2.1;\nprotocol device {}\nprotocol direct { ipv4; ipv6; }\n"
+        "protocol kernel { scan time 10; ipv4 { export where source = RTS_BGP; }; }\n"
+        "protocol kernel { scan time 10; ipv6 { export where source = RTS_BGP; }; }\n"
+        'include "/etc/bird/cnm.conf";\n'
+    )
+    host.run("sh", "-c", "touch /etc/bird/cnm.conf; mkdir -p /run/bird; cat > /etc/bird/bird.conf", input=theirs)
+    host.run("bird", "-c", "/etc/bird/bird.conf", "-s", "/run/bird/bird.ctl")
+    routed.declare(["app/a@n1", "app/b@n2"], bgp={"n1": "{bird: {includeFile: /etc/bird/cnm.conf}}"})
+    routed.apply("n1", "n2")
+    for version in (4, 6):
+        address = routed.address("app/b", version)
+        assert wait(lambda a=address: routed.reaches("n1", "a", a)), version
+    assert host.run("cat", "/etc/bird/bird.conf").stdout == theirs
+    routed.destroy("n1")
+    assert "cnm_announced" not in host.run("birdc", "show", "protocols").stdout
+    assert "device1" in host.run("birdc", "show", "protocols").stdout
+
+
+def test_a_borrowed_address_is_announced_by_itself(routed: Routed) -> None:
+    """n2 may have one block of four; the address that it borrows is n1's block's, and others find it at n2."""
+    small = POOLS.replace("blockSize: 28", "blockSize: 30, maxBlocksPerNode: 1")
+    names = ["app/a@n1", *[f"app/b{number}@n2" for number in range(5)], "app/c@n3"]
+    routed.declare(names, [small, calico()])
+    routed.apply()
+    borrowed = routed.address("app/b4")
+    assert wait(lambda: routed.reaches("n3", "c", borrowed))
+    routes = routed.fabric["n3"].ip("route show proto bird").splitlines()
+    assert [line.split()[0:3] for line in routes if line.startswith(f"{borrowed} ")] == [[borrowed, "via", "192.0.2.2"]]
+    assert sum("/30" in line for line in routes) == 2
+    assert wait(lambda: routed.reaches("n1", "a", borrowed))
+    routed.declare(["app/a@n1", "app/c@n3"], [small, calico()])
+    routed.apply()
+    assert "10.48.0.4/30" not in (routed.folder / "cnm.lock").read_text(), "a block without an address is given back"
+
+
+@pytest.mark.requires("link:vxlan", "command:tcpdump")
+def test_tunnels_only_where_a_router_is_between(routed: Routed) -> None:
+    """n3 is moved behind a router: to it through VXLAN, to n2 as it is."""
+    host = routed.fabric["n3"]
+    host.ip("address flush dev up0")
+    host.ip("address add 198.51.100.3/24 dev up0")
+    host.ip("route add default via 198.51.100.254")
+    for node in ("n1", "n2"):
+        routed.fabric[node].ip("route add 198.51.100.0/24 via 192.0.2.254")
+    routed.fabric.switch.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    routed.fabric.switch.ip("address add 192.0.2.254/24 dev sw")
+    routed.fabric.switch.ip("address add 198.51.100.254/24 dev sw")
+    pools = POOLS.replace("blockSize: 28", "encapsulation: cross-subnet").replace(
+        '"fd48::/112"', '"fd48::/112", encapsulation: always'
+    )
+    routed.declare(["app/a@n1", "app/b@n2", "app/c@n3"], [pools, calico()])
+    path = routed.folder / "all.yaml"
+    path.write_text(path.read_text().replace("[192.0.2.3, ", "[198.51.100.3, "))
+    routed.apply()
+    with routed.watching("n1", "icmp or udp port 4789") as heard:
+        assert wait(lambda: routed.reaches("n1", "a", routed.address("app/b")))
+    assert not any("VXLAN" in line for line in heard), heard
+    with routed.watching("n1", "icmp or udp port 4789") as heard:
+        assert wait(lambda: routed.reaches("n1", "a", routed.address("app/c"), size=1450 - 28))
+    assert any("VXLAN" in line for line in heard), heard
+    for node, sandbox, far in (("n1", "a", "app/b"), ("n2", "b", "app/c"), ("n3", "c", "app/a")):
+        address = routed.address(far, 6)
+        assert wait(lambda n=node, s=sandbox, a=address: routed.reaches(n, s, a)), far
+
+
+@pytest.mark.requires("nft")
+def test_who_leaves_and_under_which_address(routed: Routed) -> None:
+    """Outgoing NAT for what leaves the pools; nobody sends under somebody else's address."""
+    nat = POOLS.replace("blockSize: 28", "natOutgoing: true")
+    routed.declare(["app/a@n1", "app/b@n2"], [nat, calico()])
+    routed.apply("n1", "n2")
+    own, far = routed.address("app/a"), routed.address("app/b")
+    with routed.watching("n1", "icmp") as heard:
+        assert wait(lambda: routed.reaches("n1", "a", "192.0.2.3"))
+    assert any("192.0.2.1 > 192.0.2.3: ICMP echo request" in line for line in heard), heard
+    with routed.watching("n1", "icmp") as heard:
+        assert wait(lambda: routed.reaches("n1", "a", far))
+    assert any(f"{own} > {far}: ICMP echo request" in line for line in heard), heard
+    for address, length, target in (("10.48.99.9", 32, far), ("fd48::9999", 128, routed.address("app/b", 6))):
+        routed.fabric["n1"].ip(f"address add {address}/{length} dev eth0 {'nodad' if length == 128 else ''}", netns="a")
+        with routed.watching("n1", f"host {address}") as heard:
+            routed.fabric["n1"].run("ping", "-c2", "-i0.2", "-W0.3", "-I", address, target, netns="a", check=False)
+        assert heard == [], "somebody else's address"

@@ -98,6 +98,17 @@ class PolicySpec(Model):
     ingress: list[Rule] = Field(default=[], description="Rules for what comes to the endpoints, in order.")
     egress: list[Rule] = Field(default=[], description="Rules for what they send, in order.")
     staged: bool = Field(default=False, description="True: count what it would decide, enforce nothing.")
+    do_not_track: bool = Field(
+        default=False,
+        description="True: only about hosts (sandboxes with stack host), asked before connections are tracked: what it allows "
+        "is not tracked and passes, what it denies is dropped at once, all else is for the other policies. It needs rules for "
+        "both directions, because answers are not known as such.",
+    )
+    pre_dnat: bool = Field(
+        default=False,
+        description="True: only about hosts, and only ingress, asked before published ports lead elsewhere: what it denies "
+        "reaches no sandbox behind them either; what it allows goes on to the other policies.",
+    )
 
     @model_validator(mode="after")
     def _typed(self) -> Self:
@@ -106,6 +117,10 @@ class PolicySpec(Model):
                 raise ValueError(
                     f"it has {word} rules that nobody asks for: write {word} in types, or remove the rules"
                 )
+        if self.do_not_track and self.pre_dnat:
+            raise ValueError("a policy is asked at one place: write either doNotTrack or preDnat")
+        if self.pre_dnat and (self.egress or "egress" in (self.types or ())):
+            raise ValueError("before published ports there is only ingress: leave egress out")
         return self
 
 

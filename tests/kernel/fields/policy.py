@@ -190,6 +190,8 @@ _CASES: dict[str, Case] = {
     "Policy.spec.ingress": spec("policy", "ingress", [{"action": "deny"}], IN_PLACE),
     "Policy.spec.egress": spec("policy", "egress", [{"action": "deny"}], EXCHANGE),
     "Policy.spec.staged": spec("policy", "staged", True, IN_PLACE),
+    "Policy.spec.doNotTrack": spec("policy", "doNotTrack", True, EXCHANGE),
+    "Policy.spec.preDnat": spec("policy", "preDnat", True, EXCHANGE),
     **_rules("ingress", lambda documents: None),
     **_rules("egress", _egress),
     "NetworkPolicy.spec.podSelector": spec("np", "podSelector", {}, NOTHING),
