@@ -54,6 +54,12 @@ class CalicoOptions(routed.RoutedOptions):
         "has them and knows, for nodes that are on one subnet.",
     )
 
+    announce: Literal["blocks", "endpoints"] = Field(
+        default="blocks",
+        description="What BGP tells of: blocks: one route a block, addresses one by one only where they are borrowed; endpoints: "
+        "every address as /32 or /128, as Contiv does towards its leaf switches.",
+    )
+
     def pooled(self) -> bool:
         return True
 
@@ -96,7 +102,8 @@ class CalicoDriver:
         if network.options.control != "bgp":
             return None
         tunnelled = tuple(s.cidr for s in network.subnets if s.pool is not None and s.pool.encapsulation != "never")
-        return replace(routed.announced(network, node), tunnelled=tunnelled)
+        found = routed.announced(network, node, blocks=network.options.announce == "blocks")
+        return replace(found, tunnelled=tunnelled)
 
     # -- what is wrong -------------------------------------------------------------------------------------
 
@@ -172,7 +179,8 @@ class CalicoDriver:
         name = here.name if here is not None else node.name
         if network.local or any(True for _ in self._remote(network, here)):
             yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
-        yield from routed.render_blocks(network, name, self.name)
+        if network.options.announce == "blocks":  # else nobody sends here what is for no endpoint
+            yield from routed.render_blocks(network, name, self.name)
         for endpoint in network.local:
             yield from routed.render_routed(network, endpoint, replace(endpoint.origin, driver=self.name))
         yield from self._peers(network, here, node, origin)

@@ -163,9 +163,10 @@ def render_blocks(network: NetworkView, node: str, driver: str) -> Iterable[Reso
             yield Route(key=route_key("", to), origin=origin, to=to, type="blackhole")
 
 
-def announced(network: NetworkView, node: str) -> Announcing:
-    """Whole blocks, and one by one the addresses of endpoints that are in none of the node's (borrowed ones)."""
-    whole = tuple(block.cidr for _subnet, block in blocks_of(network, node))
+def announced(network: NetworkView, node: str, *, blocks: bool = True) -> Announcing:
+    """Whole blocks, and one by one the addresses of endpoints that are in none of the node's (borrowed ones); without
+    ``blocks`` all of them one by one."""
+    whole = tuple(block.cidr for _subnet, block in blocks_of(network, node)) if blocks else ()
     return Announcing(
         whole=whole,
         parts=tuple(subnet.cidr for subnet in network.subnets),

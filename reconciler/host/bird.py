@@ -171,6 +171,6 @@ def folder(runtime: Path) -> Path:
     """The folder of our own BIRD, made where it is missing; BIRD gives up its rights, so it is its user's."""
     place = runtime / "bird"
     place.mkdir(mode=0o750, parents=True, exist_ok=True)
-    with suppress(LookupError, PermissionError):
+    with suppress(LookupError, OSError):
         shutil.chown(place, "bird", "bird")
     return place

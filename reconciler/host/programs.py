@@ -18,11 +18,12 @@ class Program:
 
 
 # Routes of a BIRD that ended unasked stay in force until the one that follows it has heard the same again (-R); where there
-# are none, it waits for nobody. $0 is the runtime folder.
+# are none, it waits for nobody. In a user namespace it cannot become another user. $0 is the runtime folder.
 _BIRD = """\
 cd "$0/bird" || exit
 [ -z "$(ip route show table all proto bird; ip -6 route show table all proto bird)" ] || recover=-R
-! id bird >/dev/null 2>&1 || user='-u bird -g bird'
+read -r _ _ users </proc/self/uid_map
+! id bird >/dev/null 2>&1 || [ "$users" != 4294967295 ] || user='-u bird -g bird'
 exec bird -f $recover $user -c "$0/bird/bird.conf" -s "$0/bird/bird.ctl"
 """
 

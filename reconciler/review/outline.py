@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 from reconciler.planner.plan import Action, Op, Plan
@@ -62,12 +63,12 @@ def _line(op: Op) -> Line:
         key=str(op.key),
         reason="" if op.action in (Action.UPDATE, Action.ADOPT) or not op.origin.document else op.reason,
         impact=op.impact,
-        changes=_changes(op) if op.before is not None and op.after is not None else (),
+        changes=changes_of(op) if op.before is not None and op.after is not None else (),
         along=tuple(map(str, op.also_removes)),
     )
 
 
-def _changes(op: Op) -> tuple[tuple[str, str, str], ...]:
+def changes_of(op: Op) -> tuple[tuple[str, str, str], ...]:
     before = op.before.data() if op.before is not None else {}
     after = op.after.data() if op.after is not None else {}
     return tuple(_differences("", before, after))
@@ -86,6 +87,8 @@ def _differences(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any
             found += [(path, word(old.get(path)), word(value)) for path, value in wanted if old.get(path) != value]
         elif name == "rules" and isinstance(wanted, list) and isinstance(seen, list):
             found += _rules(seen, wanted)
+        elif isinstance(wanted, str) and isinstance(seen, str) and "\n" in seen + wanted:
+            found += [(f"{prefix}{name}, {where}", old, new) for where, old, new in _lines(seen, wanted)]
         else:
             found.append((f"{prefix}{name}", word(seen), word(wanted)))
     return found
@@ -98,6 +101,20 @@ def _rules(seen: list[Any], wanted: list[Any]) -> list[tuple[str, str, str]]:
     found = [("rule", "missing", rule["comment"]) for rule in gone]
     found += [("rule", rule["comment"] or "(no comment)", "removed") for rule in extra]
     return found or [("rules", "in another order", "put in order")]
+
+
+def _lines(seen: str, wanted: str) -> list[tuple[str, str, str]]:
+    """Where a text of several lines differs: the number of the first line there, and what stood and shall stand."""
+    old, new = seen.splitlines(), wanted.splitlines()
+    return [
+        (
+            f"line {low + 1}",
+            " ".join(line.strip() for line in old[first:last]) or "nothing",
+            " ".join(line.strip() for line in new[low:high]) or "nothing",
+        )
+        for kind, first, last, low, high in SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        if kind != "equal"
+    ]
 
 
 def word(value: Any) -> str:

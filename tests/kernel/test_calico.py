@@ -99,8 +99,9 @@ def test_a_peer_with_a_password(routed: Routed) -> None:
     assert wait(lambda: "Established" in status(routed, "peer.leaf")), status(routed, "peer.leaf")
     address = routed.address("app/a")
     assert wait(lambda: routed.fabric["n3"].run("ping", "-c1", "-W1", address, check=False).returncode == 0)
-    config = routed.fabric["n1"].run("sh", "-c", "stat -c '%a %U' /run/cnm/*/bird/bird.conf").stdout.split()
-    assert config == ["600", "bird"]
+    config = routed.fabric["n1"].run("sh", "-c", "cd /run/cnm/*/bird; stat -c '%a %U' bird.conf; stat -c %U .").stdout
+    mode, owner, folder = config.split()
+    assert (mode, owner) == ("600", folder)
     write_password(routed, "another")
     shown = routed.fabric["n1"].run("cnm", "plan", "--json", "--node", "n1", routed.folder, check=False).stdout
     assert "bird/own" in shown
@@ -238,3 +239,28 @@ def test_who_leaves_and_under_which_address(routed: Routed) -> None:
         with routed.watching("n1", f"host {address}") as heard:
             routed.fabric["n1"].run("ping", "-c2", "-i0.2", "-W0.3", "-I", address, target, netns="a", check=False)
         assert heard == [], "somebody else's address"
+
+
+def test_every_endpoint_is_announced_to_the_leaf(routed: Routed) -> None:
+    """Contiv's L3 mode: /32 and /128, with tenants and policies as they are."""
+    tenant = "kind: Tenant\nmetadata: {name: shop}\nspec: {networks: [app]}"
+    closed = (
+        "kind: Policy\nmetadata: {name: closed}\n"
+        "spec: {selector: cnm/sandbox == 'a2', ingress: [{action: allow, protocol: tcp}]}"
+    )
+    leaf = LEAF.replace(", passwordFile: /run/leaf.password, ttlSecurity: true", "")
+    routed.declare(["app/a@n1", "app/a2@n1"], [POOLS, calico(options="{announce: endpoints}"), leaf, tenant, closed])
+    host = routed.fabric["n3"]
+    host.ip("address add 192.0.2.9/24 dev up0")
+    text = OTHER.format(password="", asn=64512).replace('password ""; ttl security yes;', "")
+    host.run("sh", "-c", "cat > /run/other.conf", input=text)
+    host.run("bird", "-c", "/run/other.conf", "-s", "/run/other.ctl")
+    routed.apply("n1")
+    own = {routed.address("app/a"), routed.address("app/a2")}
+
+    def learned() -> set[str]:
+        return {line.split()[0] for line in host.ip("route show proto bird").splitlines() if line.startswith("10.48.")}
+
+    assert wait(lambda: learned() == own), learned()
+    answered = [host.run("ping", "-c1", "-W1", routed.address(f"app/{name}"), check=False) for name in ("a", "a2")]
+    assert [done.returncode for done in answered] == [0, 1], "a policy is about the second one"

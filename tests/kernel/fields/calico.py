@@ -94,6 +94,7 @@ CASES: dict[str, Case] = {
     **_common("BGPConfiguration", "bgp"),
     **_common("BGPPeer", "leaf"),
     "calico.control": case("far", "spec.options.control", "manifests", EXCHANGE),
+    "calico.announce": case("far", "spec.options.announce", "endpoints", EXCHANGE),
     "IPPool.metadata.name": case("pool", "metadata.name", "renamed", NOTHING),
     "IPPool.spec.cidr": pool("cidr", "10.50.0.0/16", EXCHANGE),
     "IPPool.spec.networks": pool("networks", "tier == 'x'", EXCHANGE),
