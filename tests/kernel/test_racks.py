@@ -59,8 +59,15 @@ def first_answer(text: str) -> float:
 
 def test_ten_nodes_in_three_racks(racks: Racks) -> None:
     racks.declare(DOCUMENTS, ENDPOINTS)
-    for node, host in racks.nodes.items():
-        host.run("cnm", "apply", "--yes", "--node", node, racks.folder)
+    racks.nodes["n1"].run("cnm", "apply", "--yes", "--node", "n1", racks.folder)
+    applying = [
+        host.popen("cnm", "apply", "--yes", "--locked", "--node", node, racks.folder)
+        for node, host in racks.nodes.items()
+        if node != "n1"
+    ]
+    for process in applying:
+        words = process.communicate()[0]
+        assert process.returncode == 0, words
     # A full mesh: nine others and the leaf, in two families.
     assert wait(lambda: all(racks.established(node) == 20 for node in racks.nodes)), racks.birdc("n1", "show protocols")
     watch = racks.leaves[1].popen("tcpdump", "-n", "-l", "--immediate-mode", "-i", "to2", "not tcp and not arp")
@@ -73,7 +80,6 @@ def test_ten_nodes_in_three_racks(racks: Racks) -> None:
     for line in heard:
         source, target = re.search(r"IP6? (\S+) > (\S+): ICMP", line).groups()  # type: ignore[union-attr]  # no tunnel matches
         assert {source, target} <= own, f"something is wrapped or translated: {line}"
-    settled(racks)
     _a_new_endpoint_is_reached(racks)
     _what_breaks_comes_back(racks)
 
@@ -103,13 +109,14 @@ def _a_new_endpoint_is_reached(racks: Racks) -> None:
     ping = racks.pinging("n10", "s10", "10.48.200.1")
     time.sleep(0.3)
     begun = time.time()
-    racks.nodes["n1"].run("cnm", "apply", "--yes", "--node", "n1", racks.folder)
+    words = racks.nodes["n1"].run("cnm", "apply", "--yes", "--node", "n1", racks.folder).stdout
     applied = time.time()
     time.sleep(0.3)
     ping.send_signal(2)
     answered = first_answer(ping.communicate()[0])
-    print(f"\napply took {applied - begun:.3f} s; the first answer came {answered - begun:.3f} s after it began")
-    assert answered - begun < 20
+    after = f"the first answer came {answered - begun:.3f} s after its start"
+    print(f"\n{words.splitlines()[-1]} The command took {applied - begun:.3f} s, {after}")
+    assert answered < applied + 1
     racks.declare(DOCUMENTS, ENDPOINTS)
     racks.apply("n1")
 

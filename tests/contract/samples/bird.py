@@ -40,7 +40,7 @@ SAMPLE = Sample(
     variants=(replace(_OWN, content=_TEXT.replace("192.0.2.1", "192.0.2.7")), _WITH_PASSWORD),
     setup=_WRITE,
     requires=("bird",),
-    foreign=f"{_FOLDER}; echo 'router id 192.0.2.9;' > $folder/bird.conf",
+    foreign=f"{_FOLDER}; printf 'router id 192.0.2.9;\\nprotocol device {{}}\\n' > $folder/bird.conf",
 )
 _GIVEN = Sample(spec=Password(key=password_key(_FILE)), given=_WRITE)
 _SEEN = Sample(spec=BgpSession(key=session_key("leaf")), given=_RUN, requires=("bird",))
