@@ -39,8 +39,8 @@ def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
         added, gone = (sum(item not in than for item in items) for items, than in ((wanted, seen), (seen, wanted)))
         return [f"{name}: {added} added, {gone} removed" if added or gone else f"{name}: in another order"]
     if isinstance(wanted, str) and isinstance(seen, str) and "\n" in seen + wanted:
-        old, new = seen.splitlines(), wanted.splitlines()
-        added, gone = (sum(line not in than for line in lines) for lines, than in ((new, old), (old, new)))
+        stood, shall = seen.splitlines(), wanted.splitlines()
+        added, gone = (sum(line not in than for line in lines) for lines, than in ((shall, stood), (stood, shall)))
         return [f"{name}: {added} lines added, {gone} removed" if added or gone else f"{name}: lines in another order"]
     return [f"{name}: {_show(seen)} -> {_show(wanted)}"]
 
