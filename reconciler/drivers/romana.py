@@ -28,7 +28,7 @@ from pydantic import Field
 
 from reconciler.drivers.driver import Announcing, Place
 from reconciler.drivers.forwarding import render_forwarding
-from reconciler.drivers.routed import RoutedOptions, check_routed, render_routed
+from reconciler.drivers.routed import RoutedOptions, check_gateways, check_routed, render_routed
 from reconciler.errors import Problem
 from reconciler.manifest.model import Model
 from reconciler.manifest.types import Cidr
@@ -241,6 +241,7 @@ class RomanaDriver:
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: RomanaOptions = network.options
         yield from check_routed(network)
+        yield from check_gateways(network)
         for endpoint in network.endpoints:
             labels = {**endpoint.sandbox.labels, **endpoint.labels}
             for label in (options.tenant_label, options.segment_label):

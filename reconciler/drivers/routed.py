@@ -183,3 +183,15 @@ def hosts_of(network: NetworkView, node: str) -> Iterable[Subnet]:
 
 def _is_in(host: Subnet, cidr: Subnet) -> bool:
     return host.version == cidr.version and host.network_address in cidr
+
+
+def check_gateways(network: NetworkView) -> Iterable[Problem]:
+    """Gateways that are written, though the host is every endpoint's next hop."""
+    for number, subnet in enumerate(network.subnets if network.says("subnets") else ()):
+        if network.says("subnets", number, "gateway"):
+            yield Problem(
+                network.at("spec", "subnets", number, "gateway"),
+                f"network {network.name} has no gateway in {subnet.cidr}: the next hop of every endpoint is "
+                f"{network.options.hop(subnet.cidr.version)}",
+                "leave it out",
+            )
