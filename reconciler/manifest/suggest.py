@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 _MOST = 24  # names in a hint: all drivers, but not all sandboxes
 
 
