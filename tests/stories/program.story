@@ -97,19 +97,27 @@ Schemas for editors:
     "$id": "network.json",
     "title": "cnm Network",
   $ cnm schema --dir out; ls out
+  acifabric.json
   addressset.json
+  bgpconfiguration.json
+  bgppeer.json
   cnm.json
+  contract.json
   endpoint.json
+  endpointgroup.json
+  ippool.json
   namespace.json
   network.json
   networkpolicy.json
   node.json
   patch.json
   policy.json
+  profile.json
   sandbox.json
+  tenant.json
   tier.json
   $ cnm schema Netwrok
-  error: there is no kind Netwrok; there are: addressset, cnm, endpoint, namespace, network, networkpolicy, node, patch, policy, sandbox, tier
+  error: there is no kind Netwrok; there are: acifabric, addressset, bgpconfiguration, bgppeer, cnm, contract, endpoint, endpointgroup, ippool, namespace, network, networkpolicy, node, patch, policy, profile, sandbox, tenant, tier
   [1]
 
 Completion of commands and options, in bash, zsh and fish:
