@@ -5,3 +5,4 @@ from __future__ import annotations
 from pathlib import Path
 
 FOLDER, STATE = Path("/run/bench-manifests"), Path("/run/bench-state")
+TOLD = Path("/run/bench-told")  # what a process said of itself

@@ -20,6 +20,7 @@ from typing import Any
 from reconciler.engine.applied import Applied
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.watch.loop import Settings, Watch
+from reconciler.engine.watch.pace import Limits
 from tests.bench.place import FOLDER, STATE
 from tests.bench.scene import Scene, document, ip_batch
 
@@ -47,7 +48,8 @@ def measure(
             failures.append(f"{event}: {about}"[:400])
 
     applied = Applied(STATE / "lasting", controller.owner, "bench")
-    settings = Settings(interval=36_000, applied=applied.sources, remember=applied.remember)
+    limits = Limits(fight=1_000)  # the same object again and again
+    settings = Settings(interval=36_000, limits=limits, applied=applied.sources, remember=applied.remember)
     found: dict[str, list[float]] = {}
     with closing(Watch(controller, [str(FOLDER)], settings, tell)) as watch, closing(_Alarm(watch)) as alarm:
         _until(watch, alarm, told, "repaired")
