@@ -79,14 +79,21 @@ class Nft:
             raise ObservationError(f"nft list {' '.join(what)}: not the JSON that was expected ({error})") from None
         return objects
 
-    def run(self, statements: Sequence[Statement]) -> str:
-        """One transaction: all of it happens, or nothing. Returns "" or nft's words of refusal."""
-        if not self._program:
-            return _MISSING
+    def hindered(self) -> str:
+        """To be asked before each transaction: "", or why there can be none."""
         try:
             self._step("nft", "transaction")
         except OSError as error:
             return error.strerror or str(error)
+        return ""
+
+    def run(self, statements: Sequence[Statement]) -> str:
+        """One transaction: all of it happens, or nothing. Returns "" or nft's words of refusal."""
+        if not self._program:
+            return _MISSING
+        words = self.hindered()
+        if words:
+            return words
         script = json.dumps({"nftables": [{"metainfo": {"json_schema_version": 1}}, *statements]})
         done = subprocess.run(  # noqa: S603 - a fixed program
             [self._program, "-j", "-f", "-"],

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from errno import EIO
 from typing import TYPE_CHECKING, Any
 
+from reconciler.netlink import setelem
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.nft import (
     NftChain,
@@ -97,6 +98,14 @@ def _transact(host: Host, netns: str, ops: Sequence[OpView], owner: str) -> str:
     refuses that, with what really stands."""
     namespace = host.netns(netns)
     before = namespace.nftables.generation()
+    changes = _messages(host, netns, ops, before)
+    if changes:
+        words = host.nft.hindered()
+        if words:
+            return words
+        if not namespace.nftables.commit(changes, before):
+            _keep_up(host, netns, ops, owner, before)
+            return ""  # what the kernel refused is told by nft, or done on what really stands
     standing = {op.key for op in ops if op.action != "create"}
     statements = transaction(ops, standing, owner)
     if not statements:
@@ -114,6 +123,37 @@ def _transact(host: Host, netns: str, ops: Sequence[OpView], owner: str) -> str:
         return words
     with namespace.entered():
         return host.nft.run(again) if again else ""
+
+
+def _messages(host: Host, netns: str, ops: Sequence[OpView], generation: int) -> list[bytes]:
+    """A transaction of elements alone, of sets that are known in this generation; empty where nft must do it."""
+    if not ops or any(op.key.kind != "nft-element" for op in ops):
+        return []
+    now = (host.netns(netns).inode, generation)
+    gone: dict[str, list[NftElement]] = {}
+    made: dict[str, list[NftElement]] = {}
+    for op in ops:
+        before, after = op.before, op.after
+        if isinstance(before, NftElement) and op.action != "create":
+            gone.setdefault(_set_name(op.key), []).append(before)
+        if isinstance(after, NftElement) and op.action != "delete":
+            made.setdefault(_set_name(op.key), []).append(after)
+    found: list[bytes] = []
+    try:
+        for kind, by_set in ((setelem.DELSETELEM, gone), (setelem.NEWSETELEM, made)):
+            for place, mine in by_set.items():
+                family, table, name = place.split("/", 2)
+                when, items = host.nft.seen.get((netns, family, table), (None, {}))
+                seen = items.get(set_key(family, table, name, netns))
+                if when != now or seen is None:
+                    return []
+                spec = seen.resource
+                pairs = [(element.key.name.split("/", 3)[3], element.value) for element in mine]
+                types = (spec.type, spec.data_type)
+                found += setelem.elements(kind, (family, table, name), types, pairs, interval=spec.interval)
+    except setelem.UnknownFormError:
+        return []
+    return found
 
 
 def _keep_up(host: Host, netns: str, ops: Sequence[OpView], owner: str, before: int) -> None:
