@@ -77,6 +77,10 @@ class VlanDriver:
     def host_interface(self, network: NetworkView) -> str | None:
         return None  # the host has no address in a VLAN of the bridge
 
+    def host_port(self, network: NetworkView, endpoint: EndpointView) -> str | None:
+        """Not a trunk's: what comes in there are frames of other networks, whose addresses the bridge cannot know."""
+        return None if endpoint.options.trunk else cable_name(network, endpoint)
+
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: VlanOptions = network.options
         if network.allow_from and not topology.fabric_of(network.name):

@@ -20,7 +20,7 @@ from reconciler.resources.route import Route, route_key
 from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.derive import digest, mac_of, short_name
 from reconciler.topology.options import EndpointOptions, NetworkOptions
-from reconciler.topology.view import NetworkView, NodeFacts, Topology
+from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
 
 _FIRST_TABLE, _TABLES = 1 << 20, 1 << 30  # far above those that people number by hand
 _LAST = 4278198272  # the metric that Documentation/networking/vrf.rst gives to the route of last resort
@@ -65,6 +65,9 @@ class VrfDriver:
 
     def host_interface(self, network: NetworkView) -> str | None:
         return None
+
+    def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
+        return cable_name(network, endpoint)
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: VrfOptions = network.options
@@ -122,7 +125,7 @@ class VrfDriver:
             yield from render_cable(
                 endpoint,
                 replace(endpoint.origin, driver=self.name),
-                name=cable_name(network, endpoint),
+                name=self.host_port(network, endpoint),
                 master=bridge,
                 ipv6=network.ipv6,
             )

@@ -209,3 +209,22 @@ def test_link_local_and_multicast_obey_policy(hooks: str, tmp_path: Path) -> Non
             assert not wire.passes(frame), name
         assert scene.reaches("c", f"{theirs}%eth0")
         assert not scene.reaches("a", f"{theirs}%eth0")
+
+
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [
+        pytest.param("vlan", "{id: 7}", marks=pytest.mark.requires("bridge-vlan")),
+        pytest.param("vrf", "{}", marks=pytest.mark.requires("link:vrf")),
+    ],
+)
+@isolated
+def test_what_root_inside_tries_on_another_drivers_port(driver: str, options: str, tmp_path: Path) -> None:
+    text = network("front", 1, options).replace("spec:\n", f"spec:\n  driver: {driver}\n", 1)
+    with Scene(tmp_path) as scene:
+        scene.apply(text + endpoints("front/a", "front/b", "front/c"))
+        wire = Wire(scene)
+        tried = attempts(*(wire.at[name] for name in "abc"))
+        assert [name for name, frame in tried.items() if wire.passes(frame)] == []
+        assert scene.reaches("a", scene.address("front/b"))
+        assert scene.reaches("a", scene.address("front/b", 6))
