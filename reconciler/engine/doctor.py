@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from errno import EPERM
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from reconciler.engine.result import Check
 from reconciler.errors import CnmError, Origin, Problem, UnsupportedError
 from reconciler.features.registry import features
 from reconciler.host import bird, dpdk
-from reconciler.host.capability import bridge_vlan, esp, link_kind, ovs_datapath
+from reconciler.host.capability import bridge_netfilter, bridge_vlan, esp, link_kind, ovs_datapath
 from reconciler.host.config import frr_missing
 from reconciler.host.files import read_small
 from reconciler.host.host import Host
@@ -57,6 +58,8 @@ def missing(host: Host, capability: str) -> str:
         return esp()
     if capability == "bridge-vlan":
         return bridge_vlan()
+    if capability == "bridge-netfilter":
+        return bridge_netfilter()
     if capability == "nft":
         return "" if host.nft.installed else "nft is not installed"
     if capability == "ovs":
@@ -79,6 +82,8 @@ _REMEDIES = {
     "frr": "apt-get install frr frr-pythontools",
     "esp": "a kernel with CONFIG_XFRM_USER, CONFIG_INET_ESP, CONFIG_INET6_ESP and CONFIG_CRYPTO_GCM",
     "bridge-vlan": "a kernel built with CONFIG_BRIDGE_VLAN_FILTERING",
+    "bridge-netfilter": "modprobe br_netfilter, and name it in /etc/modules-load.d; bridges that are not cnm's ask nftables "
+    "from then on too, unless net.bridge.bridge-nf-call-* are set to 0. Or a kernel built with CONFIG_BRIDGE_NETFILTER",
     "nft": "apt-get install nftables",
     "link": "a kernel built with it, or its module loaded (modprobe)",
 }
@@ -86,7 +91,7 @@ _REMEDIES = {
 
 def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:
     """Raise UnsupportedError for what the networks of this plan need and the host lacks, before anything is
-    touched. Looked for only when something is to be made."""
+    touched. Looked for only when something is to be made; what filters need, when anything is to be done."""
     making = {op.origin.document for op in plan.ops() if op.action is Action.CREATE}
     networks = {document.split("/")[1] for document in making if document.startswith(("Network/", "Endpoint/"))}
     problems = []
@@ -101,7 +106,7 @@ def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:
                 problems.append(Problem(network.origin, text, remedy))
     part = _making(topology, making, networks)
     for feature in features().values():
-        for capability in sorted(feature.requires(part)) if making else ():
+        for capability in sorted(feature.requires(part)):
             lacking = missing(host, capability)
             if lacking:
                 remedy = _REMEDIES.get(capability.partition(":")[0], "")
@@ -112,11 +117,15 @@ def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:
 
 
 def _making(topology: Topology, documents: Set[str], networks: Set[str]) -> Topology:
-    """What these documents ask for: of many thousand endpoints those few that something is made for."""
+    """What these documents ask for: of many thousand endpoints those few that something is made for. Of networks that
+    policies are about one endpoint in any case: what filters need must be there as long as they stand."""
     part = []
     for network in topology.networks:
-        if network.name in networks:
-            mine = tuple(e for e in network.endpoints if f"Endpoint/{network.name}/{e.name}" in documents)
+        made = network.name in networks
+        mine = tuple(e for e in network.endpoints if made and f"Endpoint/{network.name}/{e.name}" in documents)
+        if network.filtered and not mine:
+            mine = tuple(islice((e for e in network.endpoints if e.local), 1))
+        if made or mine:
             part.append(replace(network, endpoints=mine))
     return replace(topology, networks=tuple(part))
 
@@ -190,10 +199,12 @@ def _privileges() -> Check:
 
 def _bridge_netfilter() -> Check:
     value = read_small("/proc/sys/net/bridge/bridge-nf-call-iptables").strip()
-    if not value:
-        return Check("br_netfilter", "ok", "not loaded: frames inside a bridge do not pass nftables")
+    lacking = bridge_netfilter()
+    if lacking:
+        finding = f"{lacking}; networks without policies need it not, policies about a bridge's endpoints are refused"
+        return Check("br_netfilter", "warning", finding, _REMEDIES["bridge-netfilter"])
     state = "on" if value == "1" else "off"
-    return Check("br_netfilter", "ok", f"{state}; isolation holds either way")
+    return Check("br_netfilter", "ok", f"loaded, by default {state}; isolation and policies hold either way")
 
 
 def _dpdk() -> Check:

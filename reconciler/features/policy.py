@@ -7,9 +7,10 @@
         answers and what belongs to them -> accept       (a policy is asked about every packet of the direction in
         IPv6's own needs -> accept                         which a connection was opened, so it holds at once)
         ip daddr vmap @ingress4 -> goto ingress-PROFILE
-    ingress-PROFILE    what some endpoints have in common: one tier's policies, then that tier's end
+    ingress-PROFILE    what some endpoints have in common: their tiers in order, then the network's policyDefault
+        jump tier-ingress-TIER
+    tier-ingress-TIER  one tier's policies, then that tier's end: drop, or back to the profile
         jump policy-ingress-NAME
-        drop, or goto ingress-PROFILE of the tiers that follow
     policy-ingress-NAME    a policy's rules: accept, drop, or the next one
 
 Endpoints are elements: of the two maps from address to profile, and of the sets that selectors in rules mean. One more
@@ -30,7 +31,7 @@ from ipaddress import collapse_addresses
 from itertools import product
 from typing import ClassVar
 
-from reconciler.drivers.driver import Place, place_of
+from reconciler.drivers.driver import Place, host_port, place_of
 from reconciler.drivers.firewall import DSTNAT, FAMILY, RAW, table_name
 from reconciler.drivers.nftexpr import (
     ACCEPT,
@@ -161,7 +162,16 @@ class PolicyFeature:
 
     def requires(self, topology: Topology) -> frozenset[str]:
         policies = topology.policies
-        return frozenset() if policies is None or policies.idle else frozenset({"nft"})
+        if policies is None or policies.idle:
+            return frozenset()
+        bridged = any(
+            host_port(drivers()[network.driver], network, endpoint) is not None
+            and place_of(drivers()[network.driver], network) is Place.HOST
+            for network in topology.networks
+            if network.filtered
+            for endpoint in network.local[:1]
+        )
+        return frozenset({"nft", "bridge-netfilter"} if bridged else {"nft"})
 
 
 def _same_link_local(policies: Policies) -> Iterable[Problem]:
@@ -302,7 +312,7 @@ class Table:
             chain = f"{place.stage}-{place.direction}-{_safe(policy.name)}"
             said = f"{policy.document}{' (staged)' if policy.staged else ''}"
             rules.append(rule(said, jump(chain)))
-            self._chain(chain, list(self._rules(policy, place.direction, "")), policy.origin)
+            self._chain(chain, list(self._rules(policy, place.direction)), policy.origin)
         self._chain(f"{place.stage}-{place.direction}", rules, hook=place.hook, priority=place.priority)
 
     def _failsafe_answers(self) -> Iterable[Rule]:
@@ -318,44 +328,42 @@ class Table:
         levels = self.policies.levels(party, direction)
         if not levels and party.default == "allow":
             return ""
-        return self._levels(levels, direction, party.default)
-
-    def _levels(self, levels: Sequence[Level], direction: str, default: str) -> str:
-        """The chain of the first of ``levels`` and, by it, of the others."""
         ids = [f"{level.tier.name}:{','.join(policy.document for policy in level.policies)}" for level in levels]
-        name = f"{direction}-{_digest(*ids, default)}"
+        name = f"{direction}-{_digest(*ids, party.default)}"
+        if str(chain_key(FAMILY, self.table, name, self.netns)) not in self._found:
+            rules = [rule(f"tier {level.tier.name}", jump(self._tier(level, direction))) for level in levels]
+            verdict = (ACCEPT,) if party.default == "allow" else (COUNTER, DROP)
+            self._chain(name, [*rules, rule(f"policyDefault: {party.default}", *verdict)])
+        return name
+
+    def _tier(self, level: Level, direction: str) -> str:
+        """The chain of one tier: who returns from it is passed on to the next. No chain leads to that one, so there may be
+        any number of tiers: the kernel follows 16 chains that lead to each other (NFT_JUMP_STACK_SIZE)."""
+        name = f"tier-{direction}-{_digest(level.tier.name, *(policy.document for policy in level.policies))}"
         if str(chain_key(FAMILY, self.table, name, self.netns)) in self._found:
             return name
         rules: list[Rule] = []
-        if not levels:
-            verdict = (ACCEPT,) if default == "allow" else (COUNTER, DROP)
-            rules.append(rule(f"policyDefault: {default}", *verdict))
-        else:
-            following = self._levels(levels[1:], direction, default)
-            level = levels[0]
-            for policy in level.policies:
-                if any(one.action == "pass" for one in policy.rules[direction]) and not policy.staged:
-                    rules += self._rules(policy, direction, following)
-                else:
-                    chain = self._policy(policy, direction)
-                    rules.append(rule(f"{policy.document}{' (staged)' if policy.staged else ''}", jump(chain)))
-            if level.tier.default == "pass" or all(policy.staged for policy in level.policies):
-                rules.append(rule(f"tier {level.tier.name} is over", goto(following)))
+        for policy in level.policies:
+            if any(one.action == "pass" for one in policy.rules[direction]) and not policy.staged:
+                rules += self._rules(policy, direction)  # what passes returns from the tier, not from the policy alone
             else:
-                rules.append(rule(f"tier {level.tier.name} ends: deny", COUNTER, DROP))
+                chain = self._policy(policy, direction)
+                rules.append(rule(f"{policy.document}{' (staged)' if policy.staged else ''}", jump(chain)))
+        if level.tier.default == "deny" and not all(policy.staged for policy in level.policies):
+            rules.append(rule(f"tier {level.tier.name} ends: deny", COUNTER, DROP))
         self._chain(name, rules)
         return name
 
     def _policy(self, policy: PolicyView, direction: str) -> str:
         name = f"policy-{direction}-{'k8s-' if policy.kind == 'NetworkPolicy' else ''}{_safe(policy.name)}"
         if str(chain_key(FAMILY, self.table, name, self.netns)) not in self._found:
-            self._chain(name, list(self._rules(policy, direction, "")), policy.origin)
+            self._chain(name, list(self._rules(policy, direction)), policy.origin)
         return name
 
-    def _rules(self, policy: PolicyView, direction: str, following: str) -> Iterator[Rule]:
+    def _rules(self, policy: PolicyView, direction: str) -> Iterator[Rule]:
         for number, one in enumerate(policy.rules[direction]):
             said = f"{policy.document} {direction} {number + 1}: {one.action}"
-            rules = (rule(said, *found, *_verdict(policy, one, following)) for found in self._conditions(one))
+            rules = (rule(said, *found, *_verdict(policy, one)) for found in self._conditions(one))
             yield from dict.fromkeys(rules)
 
     # -- one rule ------------------------------------------------------------------------------------------
@@ -590,7 +598,7 @@ def _protocol(one: RuleView, with_ports: bool) -> Iterator[list[Expr]]:
         yield [*wanted, match(kind, one.not_icmp[0]), match(code, one.not_icmp[1], "!=")]
 
 
-def _verdict(policy: PolicyView, one: RuleView, following: str) -> tuple[Expr, ...]:
+def _verdict(policy: PolicyView, one: RuleView) -> tuple[Expr, ...]:
     if one.action == "log":
         return (log(f"cnm {policy.name} "),) if not policy.staged else (COUNTER,)
     if policy.staged:
@@ -599,7 +607,7 @@ def _verdict(policy: PolicyView, one: RuleView, following: str) -> tuple[Expr, .
         return NOTRACK, ACCEPT
     if policy.early and one.action == "pass":
         return (ACCEPT,)  # of this chain: on to the other policies
-    return {"allow": (ACCEPT,), "deny": (COUNTER, DROP), "pass": (goto(following),)}[one.action]
+    return {"allow": (ACCEPT,), "deny": (COUNTER, DROP), "pass": (RETURN,)}[one.action]
 
 
 FEATURE = PolicyFeature()

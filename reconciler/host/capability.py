@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from errno import EOPNOTSUPP
 from functools import cache
+from pathlib import Path
 
 from reconciler.host import libc
 from reconciler.host.host import OWN_NAMESPACE
@@ -14,6 +15,7 @@ from reconciler.netlink.link import IFLA_LINK, new_link, veth_peer
 from reconciler.netlink.wire import u8, u16, u32
 from reconciler.netlink.xfrm import NETLINK_XFRM, new_state
 
+BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")  # net/bridge/br_netfilter_hooks.c
 _PARENT, _CHILD = 2, 3
 _VLAN_FILTERING = 7  # IFLA_BR_VLAN_FILTERING
 # Those that need something to stand on or to say: (IFLA_INFO_DATA, body).
@@ -31,6 +33,14 @@ def link_kind(kind: str, data: bytes = b"") -> str:
     """ "" when interfaces of this kind (with these IFLA_INFO_DATA) can be made here; else the kernel's words. Needs
     CAP_SYS_ADMIN."""
     return _apart(lambda: _try(kind, data))
+
+
+def bridge_netfilter() -> str:
+    """ "" when frames inside a bridge can be made to pass the IP hooks; else what is missing. The module may come and go,
+    and bridges tell of their setting either way, so it is asked each time."""
+    if BRIDGE_NETFILTER.exists():
+        return ""
+    return "br_netfilter is not loaded, or the kernel has none: frames between two ports of a bridge pass no filter"
 
 
 @cache

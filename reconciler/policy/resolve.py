@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.document import Document, Path
@@ -36,7 +37,6 @@ from reconciler.topology.view import Address, EndpointView, NetworkView, NodeVie
 
 DEFAULT_TIER = "default"
 DEFAULT_ORDER = 1_000_000
-MAX_TIERS = 10  # the kernel follows 16 jumps (NFT_JUMP_STACK_SIZE); a tier is one, and a packet needs a few more
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 
@@ -75,8 +75,10 @@ def resolve_policies(
         for document in documents
         if isinstance(document.model, AddressSet)
     }
+    # Who asks a published port by 127.0.0.1 or ::1 is this host: from elsewhere such a source never gets in (ports.py).
     gateways = frozenset(
-        subnet.gateway for network in networks for subnet in network.subnets if subnet.gateway is not None
+        {ip_address("127.0.0.1"), ip_address("::1")}
+        | {subnet.gateway for network in networks for subnet in network.subnets if subnet.gateway is not None}
     )
     world = _World(sets, nodes, here, gateways, problems)
     tiers = _tiers(documents, problems)
@@ -105,8 +107,6 @@ def resolve_policies(
         for tier in tiers.values()
     ]
     used = sorted((tier for tier in found if tier.policies), key=lambda tier: (tier.order, tier.name))
-    too_many = f"more than {MAX_TIERS} tiers have policies"
-    problems += [Problem(tier.origin, too_many, "put policies of one level into one tier") for tier in used[MAX_TIERS:]]
     mine = next((node for node in nodes if node.name == here), None)
     failsafe = tuple(sorted(_failsafe(mine.failsafe_ports if mine is not None else ("22/tcp",))))
     return Policies(tuple(used), parties, failsafe)

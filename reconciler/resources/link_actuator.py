@@ -12,6 +12,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.host.capability import bridge_netfilter
 from reconciler.host.files import device_node
 from reconciler.netlink import link as wire
 from reconciler.netlink.mark import altname, owner_of
@@ -195,6 +196,8 @@ def _link(
     if details and raw.kind in infos():
         kind = infos()[raw.kind]
         values = kind.table.decode(raw.data)
+        if (values.get("nf_call_iptables") or values.get("nf_call_ip6tables")) and bridge_netfilter():
+            values.update(nf_call_iptables=False, nf_call_ip6tables=False)  # it says so also while nobody listens
         if kind.character_device:
             values["device"] = device_node(kind.character_device.format(raw.ifindex))
         info = kind(**values)
