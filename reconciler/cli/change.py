@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.engine.controller import NetworkController
     from reconciler.engine.guard import Guards
     from reconciler.engine.result import Planned, Recovery, Report
+    from reconciler.engine.shift import Shift
     from reconciler.host.probe import Probe
     from reconciler.planner.plan import Plan
 
@@ -59,7 +60,7 @@ def plan(
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """Show what apply would change.
+    """Show what apply would change, and who gains or loses reach by it.
 
     Touches nothing. Exit status 0: nothing, 2: something, 6: a conflict. `-o` saves the plan for `cnm apply FILE`.
     """
@@ -70,7 +71,8 @@ def plan(
         planned = controller.plan(
             names, stdin=o.stdin(names), options=o.plan_options(target, exclude, adopt, allow_empty, locked, observed)
         )
-    _print_plan(planned.plan, output=output, json=json, markdown=markdown, verbose=verbose, quiet=quiet)
+        shift = controller.shift(planned) if json or markdown or output is not None or not quiet else None
+    _print_plan(planned.plan, shift, output=output, json=json, markdown=markdown, verbose=verbose, quiet=quiet)
     if verbose and not (json or markdown or quiet):
         _print_times(planned)
     return _status(planned.plan)
@@ -310,7 +312,16 @@ def _status(plan: Plan) -> int:
     return 0 if plan.empty else CHANGES
 
 
-def _print_plan(plan: Plan, *, output: Path | None, json: bool, markdown: bool, verbose: bool, quiet: bool) -> None:
+def _print_plan(
+    plan: Plan,
+    shift: Shift | None,
+    *,
+    output: Path | None,
+    json: bool,
+    markdown: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
     from reconciler.cli.console import output as standard_output
 
     text = None
@@ -318,12 +329,14 @@ def _print_plan(plan: Plan, *, output: Path | None, json: bool, markdown: bool, 
         import json as codec
 
         from reconciler.planner.file import plan_to_data
+        from reconciler.review.shift import shift_to_data
 
-        text = codec.dumps(plan_to_data(plan), indent=2) + "\n"
+        data = plan_to_data(plan) | ({"reach": shift_to_data(shift)} if shift else {})
+        text = codec.dumps(data, indent=2) + "\n"
     elif markdown:
         from reconciler.review.markdown import plan_markdown
 
-        text = plan_markdown(plan)
+        text = plan_markdown(plan, shift)
     if output is not None and text is not None:
         write_private(output, text)
         if not json:
@@ -333,7 +346,7 @@ def _print_plan(plan: Plan, *, output: Path | None, json: bool, markdown: bool, 
     elif not quiet:
         from reconciler.review.terminal import show_plan
 
-        show_plan(standard_output(), plan, verbose=verbose)
+        show_plan(standard_output(), plan, shift, verbose=verbose)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -368,7 +381,7 @@ def _carry_out(controller: NetworkController, planned: Planned, how: How, purpos
     plan = planned.plan
     console = output()
     if not (how.quiet or how.json):
-        show_plan(console, plan, verbose=how.verbose)
+        show_plan(console, plan, controller.shift(planned) if purpose != "destroy" else None, verbose=how.verbose)
     if plan.conflicts:
         if how.quiet or how.json:
             raise ConflictError(plan.conflicts)

@@ -70,7 +70,7 @@ def try_(
         options = o.plan_options(target, exclude, adopt, locked=locked)
         planned = controller.plan(names, stdin=o.stdin(names), options=options)
         if not (quiet or json):
-            show_plan(output(), planned.plan, verbose=verbose)
+            show_plan(output(), planned.plan, controller.shift(planned), verbose=verbose)
         if planned.plan.conflicts:
             raise ConflictError(planned.plan.conflicts)
         if planned.plan.empty:

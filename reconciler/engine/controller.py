@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from reconciler.drivers import registry as drivers
 from reconciler.engine import guard as guarding
@@ -46,6 +46,9 @@ from reconciler.planner.plan import Observation, Plan
 from reconciler.resources.resource import Key, Resource
 from reconciler.topology.resolve import Resolved, resolve
 from reconciler.topology.view import NodeFacts
+
+if TYPE_CHECKING:
+    from reconciler.engine.shift import Shift
 
 NO_OPTIONS = PlanOptions()
 _KEYS_NOTED = 20  # keys of a run that the history names
@@ -291,6 +294,13 @@ class NetworkController:
         if options.snapshot is None and not plan.empty:
             require_capabilities(self.host, validated.topology, plan)
         return Planned(plan, observation, validated.desired, validated, seconds, stamp)
+
+    @seldom_collected()
+    def shift(self, planned: Planned) -> Shift:
+        """Which pairs of endpoints gain or lose reach by a plan. Costs nothing for an empty one."""
+        from reconciler.engine.shift import shift_of  # only what shows a plan wants it
+
+        return shift_of(planned, self.owner)
 
     @seldom_collected()
     def plan_destroy(self, *, options: PlanOptions = NO_OPTIONS) -> Planned:

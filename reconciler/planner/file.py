@@ -98,7 +98,8 @@ def _header(data: Any, what: str, names: set[str], optional: frozenset[str] = fr
 def plan_from_data(data: Any) -> Plan:
     """Raises ValueError for anything that :func:`plan_to_data` does not write."""
     names = {"owner", "node", "desired_fingerprint", "observed_fingerprint", "summary", "stages"}
-    document = _header(data, PLAN, names | {"drift", "pending", "conflicts", "warnings"})
+    # What it does to who reaches whom is for those who read it, and found out anew from its steps.
+    document = _header(data, PLAN, names | {"drift", "pending", "conflicts", "warnings"}, frozenset({"reach"}))
     text = _Reader.text
     stages = tuple(
         tuple(_batch(batch) for batch in _Reader.listing(stage, "stage"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from reconciler.errors import Problem
 from reconciler.planner.plan import Plan
@@ -10,14 +11,21 @@ from reconciler.resources.resource import Impact
 from reconciler.review.escape import code, markdown, xml
 from reconciler.review.outline import SYMBOLS, Line, Section, outline, summary
 
+if TYPE_CHECKING:
+    from reconciler.engine.shift import Shift
 
-def plan_markdown(plan: Plan) -> str:
-    """The summary, what is in the way, then one fold per document."""
+
+def plan_markdown(plan: Plan, shift: Shift | None = None) -> str:
+    """The summary, who gains or loses reach, what is in the way, then one fold per document."""
     where = f" on {code(plan.node)}" if plan.node else ""
     parts = [f"### cnm plan{where}\n", f"**{markdown(summary(plan))}**\n"]
     outages = [line for section in outline(plan) for line in section.lines if line.impact is Impact.OUTAGE]
     if outages:
         parts.append(f"Traffic is interrupted for {len(outages)} of them.\n")
+    if shift:
+        from reconciler.review.shift import shift_markdown
+
+        parts.append(shift_markdown(shift))
     parts += _problems("Conflicts", plan.conflicts)
     parts += _problems("Warnings", plan.warnings)
     if plan.pending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +14,9 @@ from reconciler.planner.plan import Observation, Pending, Plan
 from reconciler.resources.resource import Impact
 from reconciler.review.escape import visible
 from reconciler.review.outline import SYMBOLS, Line, Section, counted, outline, summary, word
+
+if TYPE_CHECKING:
+    from reconciler.engine.shift import Shift
 
 _COLORS = {"create": "green", "update": "yellow", "recreate": "magenta", "delete": "red", "adopt": "cyan"}
 _STATES = {
@@ -27,10 +31,14 @@ _REASONS = 4  # of one document
 _FOLD = 6  # resources of one document and sort beyond this many are counted, not listed, unless asked for
 
 
-def show_plan(console: Console, plan: Plan, *, verbose: bool = False) -> None:
-    """By document, then what is in the way, then the summary line."""
+def show_plan(console: Console, plan: Plan, shift: Shift | None = None, *, verbose: bool = False) -> None:
+    """By document, then who gains or loses reach, what is in the way, and the summary line."""
     for section in outline(plan):
         _show_section(console, section, verbose)
+    if shift:
+        from reconciler.review.shift import show_shift
+
+        show_shift(console, shift, verbose=verbose)
     show_problems(console, plan.conflicts, "conflict", "red")
     show_problems(console, plan.warnings, "warning", "yellow")
     show_pending(console, plan.pending, verbose=verbose)
