@@ -5,7 +5,7 @@ Pure, on the resolved topology: the same answer here, in a review and in a test,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,8 +13,8 @@ from reconciler.drivers.driver import Place, host_port, place_of
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, UsageError
 from reconciler.manifest.suggest import meant
-from reconciler.policy.evaluate import Evaluator, Packet, Step
-from reconciler.policy.view import ICMP, ICMPV6, PROTOCOLS, WITH_PORTS, Policies
+from reconciler.policy.evaluate import Evaluator, Packet, Step, by_name
+from reconciler.policy.view import EGRESS, ICMP, ICMPV6, INGRESS, PROTOCOLS, WITH_PORTS, Party, Policies
 from reconciler.topology.view import Address, EndpointView, NetworkView, Topology
 
 ECHO = {4: (8, 0), 6: (128, 0)}
@@ -101,8 +101,24 @@ class Reach:
         if allowed is not False:
             answer = self.evaluator.allows(packet)
             steps += answer.steps
+            for endpoint, direction in ((source, EGRESS), (destination, INGRESS)):
+                steps += self._where_enforced(endpoint, direction)
             allowed = allowed if answer.allowed else False
         return Way(allowed, tuple(steps), packet)
+
+    def _where_enforced(self, endpoint: EndpointView, direction: str) -> Iterator[Step]:
+        """What has to be known of policies that no host holds."""
+        network = self._networks[endpoint.network]
+        party = self._parties.get(_name(endpoint)) if network.filtered else None
+        if party is None or place_of(drivers()[network.driver], network) is not Place.SANDBOX:
+            return
+        if (self._topology.policies or Policies()).guarded(party, direction):
+            said = f"its {direction} policies stand inside it (driver {network.driver}): whoever is root there can lift them"
+            yield Step(f"sandbox {endpoint.sandbox.name}", said, "", network.origin)
+
+    @cached_property
+    def _parties(self) -> Mapping[str, Party]:
+        return by_name((self._topology.policies or Policies()).parties)
 
     @staticmethod
     def packet(source: EndpointView, destination: EndpointView, version: int, what: Service) -> Packet | None:

@@ -96,3 +96,16 @@ def test_a_table_of_others(table: str, answer: bool | None, words: str, tmp_path
         assert (allowed, words in steps) == (answer, True), steps
         if answer is not None:
             assert scene.reaches("a", scene.address("back/c")) is answer
+
+
+def test_where_root_could_lift_it_it_is_said(tmp_path: Path) -> None:
+    text = world().replace("spec:\n", "spec:\n  driver: macvlan\n").replace("  allowFrom: [front]", "") + POLICY
+    with Scene(tmp_path) as scene:
+        scene.write(text.replace("back/", "front/").replace("network: back", "network: front"))
+        told = scene.controller.explain_way("a", "c", service("icmp"), [str(tmp_path)], look=False)
+        said = "its ingress policies stand inside it (driver macvlan): whoever is root there can lift them"
+        assert [step.said for step in told[0].way.steps].count(said) == 1
+        told = scene.controller.explain_way("c", "a", service("icmp"), [str(tmp_path)], look=False)
+        assert "lift" not in " ".join(step.said for step in told[0].way.steps), (
+            "where nothing is filtered nothing is lifted"
+        )
