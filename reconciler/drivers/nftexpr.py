@@ -27,6 +27,8 @@ ACCEPT_MARK = 0x00080000
 LET_THROUGH: Expr = {
     "match": {"op": "==", "left": {"&": [{"meta": {"key": "mark"}}, ACCEPT_MARK]}, "right": ACCEPT_MARK}
 }
+# To an address of this host's own (rtnetlink's RTN_LOCAL).
+LOCAL: Expr = {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}}
 RETURN: Expr = {"return": None}
 COUNTER: Expr = {"counter": None}
 RELATED: Expr = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "related"}}

@@ -38,6 +38,7 @@ from reconciler.drivers.nftexpr import (
     COUNTER,
     DROP,
     LET_THROUGH,
+    LOCAL,
     RELATED,
     REPLY,
     RETURN,
@@ -251,10 +252,13 @@ class Table:
                 self._chain(f"policy-{hook}-{direction}", rules, hook=hook, priority=priority)
 
     def _before(self, hook: str) -> Iterator[Rule]:
-        if hook != "forward":
-            yield rule("loopback", meta("iifname" if hook == "input" else "oifname", "lo"), ACCEPT)
-            if any(place.stage == UNTRACKED and self._early(place) for place in _EARLY):
-                yield rule("allowed before it was tracked", _UNTRACKED, ACCEPT)
+        if hook == "input":
+            yield rule("loopback", meta("iifname", "lo"), ACCEPT)
+        elif hook == "output":
+            # For this hook a packet to 127.0.0.1 leaves by `lo` also when it was translated to a sandbox's address.
+            yield rule("loopback", meta("oifname", "lo"), *(() if self.netns else (LOCAL,)), ACCEPT)
+        if hook != "forward" and any(place.stage == UNTRACKED and self._early(place) for place in _EARLY):
+            yield rule("allowed before it was tracked", _UNTRACKED, ACCEPT)
         yield rule("let through by the admin", LET_THROUGH, ACCEPT)
         yield rule("what belongs to a connection", RELATED, ACCEPT)
         yield rule("answers", *REPLY, ACCEPT)

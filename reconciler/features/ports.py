@@ -27,6 +27,7 @@ from reconciler.drivers.firewall import DSTNAT, FAMILY, RAW, SRCNAT, TRANSLATED,
 from reconciler.drivers.nftexpr import (
     ACCEPT,
     DROP,
+    LOCAL,
     MASQUERADE,
     RETURN,
     Expr,
@@ -334,8 +335,7 @@ class _Table:
         yield from self._hooks()
 
     def _hooks(self) -> Iterable[Resource]:
-        local: Expr = {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}}
-        publish = rule("published ports", local, jump("publish"))
+        publish = rule("published ports", LOCAL, jump("publish"))
         sealed = rule("internal networks do not get out by this door", meta("iifname", "@sealed"), RETURN)
         loopback = {"prefix": {"addr": "127.0.0.0", "len": 8}}
         yield self._chain(

@@ -305,7 +305,7 @@ class Filter:
                 return tuple(tests), self._map(body)
             elif kind == "ct count":
                 tests.append(lambda _passing: False)  # the first connection is never too many
-            elif kind not in ("counter", "log", "mangle", "masquerade", "snat", "dnat"):
+            elif kind not in ("counter", "log", "mangle", "masquerade", "snat", "dnat", "notrack"):
                 tests.append(_untold)
         return tuple(tests), None
 

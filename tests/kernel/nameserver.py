@@ -5,11 +5,13 @@
     nameserver.py serve FILE          answers A 198.51.100.1 to all; TXT so long that it does not fit into a datagram
     nameserver.py ask NAME TYPE [tcp] [SERVER]      prints "RCODE answer answer ..."
     nameserver.py flood NAME SECONDS  asks without a pause; prints "asked failed"
+    nameserver.py time NAME COUNT     asks so often; prints the median time of an answer in seconds
 """
 
 from __future__ import annotations
 
 import socket
+import statistics
 import sys
 import threading
 import time
@@ -80,6 +82,16 @@ def flood(name: str, seconds: float) -> str:
     return f"{asked} {failed}"
 
 
+def took(name: str, count: int) -> float:
+    """Seconds, the median."""
+    times = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        assert ask(name, "A", "udp", RESOLVER).startswith("NOERROR ")
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
 def main() -> None:
     verb, *rest = sys.argv[1:]
     if verb == "serve":
@@ -88,6 +100,8 @@ def main() -> None:
         how = "tcp" if "tcp" in rest else "udp"
         words = [word for word in rest if word != "tcp"]
         print(ask(words[0], words[1], how, words[2] if len(words) > 2 else RESOLVER))
+    elif verb == "time":
+        print(took(rest[0], int(rest[1])))
     else:
         print(flood(rest[0], float(rest[1])))
 

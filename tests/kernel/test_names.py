@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,3 +193,115 @@ def test_sandboxes_of_others_get_a_resolver_too(tmp_path: Path) -> None:
         assert said["b"] == "127.0.0.11 answers; whoever runs it writes that into its resolv.conf"
         scene.destroy()
         other.kill()
+
+
+@pytest.mark.requires("command:dockerd", "command:docker", "command:busybox", "root")
+@isolated
+def test_a_docker_container_asks_by_its_own_resolv_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As status and docs/names.md say it: docker run --dns 127.0.0.11."""
+    Path("/etc/resolv.conf").write_text("")
+    with docker(tmp_path) as socket, Scene(tmp_path / "manifests") as scene:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{socket}")
+        inside = ("docker", "exec", "shop", "/bin/busybox")
+        run("docker", "run", "--detach", "--name", "shop", "--net", "none", "--dns", "127.0.0.11", "own", "/bin/busybox",
+            "sleep", "120")  # fmt: skip
+        text = network("front", 1, more=NAMES) + endpoints("front/a", "front/b")
+        scene.apply(
+            text.replace("metadata: {name: b}\n---", "metadata: {name: b}\nspec: {stack: {docker: shop}}\n---", 1)
+        )
+        said = {row.name: row.facts.get("names", "") for row in scene.controller.status([str(scene.folder)]).rows}
+        assert said["b"] == "127.0.0.11 answers; whoever runs it writes that into its resolv.conf"
+        assert scene.address("front/a") in run(*inside, "nslookup", "a")
+        assert dig("a", "b") == f"NOERROR {scene.address('front/b')}"
+        run("docker", "restart", "--time", "0", "shop")
+        scene.apply()
+        assert scene.address("front/a") in run(*inside, "nslookup", "a"), "in its new namespace as well"
+        scene.destroy()
+        run("docker", "rm", "--force", "shop")
+
+
+@contextmanager
+def docker(folder: Path) -> Iterator[Path]:
+    """A Docker of the private host's own, without networks, with an image ``own`` that has nothing but busybox."""
+    socket = Path("/run/docker.sock")
+    (folder / "manifests").mkdir()
+    words = [
+        "dockerd",
+        "--host",
+        f"unix://{socket}",
+        "--data-root",
+        str(folder / "docker"),
+        "--exec-root",
+        "/run/docker",
+    ]
+    words += ["--pidfile", "/run/docker.pid", "--storage-driver", "vfs", "--bridge", "none"]
+    words += ["--iptables=false", "--ip6tables=false"]
+    with (folder / "dockerd.log").open("w") as log, subprocess.Popen(words, stdout=log, stderr=log) as daemon:
+        try:
+            until = time.monotonic() + 60
+            while not socket.exists():
+                assert daemon.poll() is None, (folder / "dockerd.log").read_text()
+                assert time.monotonic() < until, (folder / "dockerd.log").read_text()
+                time.sleep(0.1)
+            image = folder / "image" / "bin"
+            image.mkdir(parents=True)
+            shutil.copy(str(shutil.which("busybox")), image / "busybox")
+            run("tar", "-C", str(image.parent), "-cf", str(folder / "own.tar"), "bin")
+            run("docker", "--host", f"unix://{socket}", "import", str(folder / "own.tar"), "own")
+            yield socket
+        finally:
+            daemon.terminate()
+            daemon.wait(60)
+
+
+@isolated
+def test_many_sandboxes_have_one_small_attendant(tmp_path: Path) -> None:
+    """Time and memory: what a sandbox costs, and that an answer among many is as quick as among few."""
+    Path("/etc/resolv.conf").write_text("")
+    with Scene(tmp_path) as scene:
+        scene.apply(many(1))
+        least, quick = attendant_memory(), latency("s0", "s0")
+        scene.apply(many(MANY))
+        most, later = attendant_memory(), latency("s0", f"s{MANY - 2}")
+        begun = time.monotonic()
+        scene.apply(many(MANY) + "\n---\n" + endpoints("n0/more"))
+        more = time.monotonic() - begun
+        assert dig("s0", "more") == f"NOERROR {scene.address('n0/more')}"
+        figures = {
+            "sandboxes": MANY,
+            "KiB at one": least,
+            "KiB at all": most,
+            "ms an answer at one": round(quick * 1000, 2),
+            "ms an answer at all": round(later * 1000, 2),
+            "s for one more": round(more, 2),
+        }
+        print(json.dumps(figures))
+        assert most - least < 32 * MANY + 8192, figures
+        assert later < quick * 3 + 0.005, figures
+
+
+MANY = 1000 if os.environ.get("CNM_SOAK") else 40
+
+
+def many(count: int) -> str:
+    """Sandboxes on two networks, each with names."""
+    networks = network("n0", 1, more=NAMES).replace(".0/24", ".0/22") + network("n1", 9, more=NAMES).replace(
+        ".0/24", ".0/22"
+    )
+    return networks + endpoints(*(f"n{number % 2}/s{number}" for number in range(count)))
+
+
+def attendant_memory() -> int:
+    """Resident KiB of the one attendant."""
+    found = [
+        int(next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmRSS")).split()[1])
+        for process in Path("/proc").glob("[0-9]*")
+        if b"reconciler.attendant" in (process / "cmdline").read_bytes()
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def latency(sandbox: str, name: str) -> float:
+    """Seconds, the median of 200 questions one after the other."""
+    return float(run("ip", "netns", "exec", sandbox, sys.executable, SERVER, "time", name, "200"))

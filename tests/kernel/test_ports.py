@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -295,3 +296,43 @@ def test_on_an_overlay(hooks: str, tmp_path: Path) -> None:
                 assert ask("b", "tcp", host, 8080)
             assert ask("", "tcp", "127.0.0.1", 8080)
             assert ask("", "tcp", "::1", 8080)
+
+
+@both_hooks
+@isolated
+def test_policies_hold_for_published_ports(hooks: str, tmp_path: Path) -> None:
+    """They see who really asks, whatever address he asks by: the translation comes before them and his own address stays
+    until after them."""
+    set_hooks(hooks)
+    add_outside()
+    text = published("{port: 80, hostPort: 8080}", "{port: 53, protocol: udp}", others=("front/b", "back/c")).replace(
+        "kind: Sandbox\n", network("back", 2) + "kind: Sandbox\n", 1
+    )
+    doors = {"outside": (HOST4, HOST6), "b": (HOST4, HOST6), "c": (HOST4, HOST6), "": ("127.0.0.1", "::1")}
+    with Scene(tmp_path) as scene, ExitStack() as servers:
+        scene.apply(text)
+        for protocol, port in (("tcp", 80), ("udp", 53)):
+            servers.enter_context(serving("a", protocol, port))
+        for peer, allowed in (
+            (f'nets: [{OUTSIDE4}/32, "{OUTSIDE6}/128"]', {"outside"}),
+            ('selector: cnm/sandbox == "b"', {"b"}),
+            ('networks: cnm/network == "back"', {"c"}),
+            ("nodes: all()", {""}),
+        ):
+            policy = '\n---\nkind: Policy\nmetadata: {name: p}\nspec:\n  selector: cnm/sandbox == "a"\n  ingress:\n'
+            policy += "".join(
+                f"    - {{action: allow, protocol: {protocol}, destination: {{ports: [{port}]}}, source: {{{peer}}}}}\n"
+                for protocol, port in (("tcp", 80), ("udp", 53))
+            )
+            scene.apply(text + policy)
+            tries = [
+                (who, protocol, address, port)
+                for who, addresses in doors.items()
+                for address in addresses
+                for protocol, port in (("tcp", 8080), ("udp", 53))
+                if protocol == "tcp" or who in allowed
+            ]
+            with ThreadPoolExecutor(8) as pool:  # a client that nobody answers waits for a second
+                heard = list(pool.map(lambda one: ask(*one).startswith("hello"), tries))
+            wrong = [one for one, answered in zip(tries, heard, strict=True) if answered != (one[0] in allowed)]
+            assert not wrong, peer

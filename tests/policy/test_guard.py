@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.host import libc
 from reconciler.topology.view import EndpointView
+from tests.kernel.lan import on
 from tests.kernel.private import isolated, run
 from tests.kernel.scene import Scene
 from tests.kernel.test_bridge import both_hooks, endpoints, network, set_hooks
@@ -220,9 +221,8 @@ def test_link_local_and_multicast_obey_policy(hooks: str, tmp_path: Path) -> Non
 )
 @isolated
 def test_what_root_inside_tries_on_another_drivers_port(driver: str, options: str, tmp_path: Path) -> None:
-    text = network("front", 1, options).replace("spec:\n", f"spec:\n  driver: {driver}\n", 1)
     with Scene(tmp_path) as scene:
-        scene.apply(text + endpoints("front/a", "front/b", "front/c"))
+        scene.apply(on("front", driver, options, "a", "b", "c"))
         wire = Wire(scene)
         tried = attempts(*(wire.at[name] for name in "abc"))
         assert [name for name, frame in tried.items() if wire.passes(frame)] == []
