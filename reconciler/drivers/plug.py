@@ -26,6 +26,9 @@ def render_plug(endpoint: EndpointView, origin: Origin, *, ipv6: bool) -> Iterab
             yield _sysctl(netns, dev, f"net/ipv6/conf/{dev}/{item}", "1", origin)
     elif not ipv6:
         yield _sysctl(netns, dev, f"net/ipv6/conf/{dev}/disable_ipv6", "1", origin)
+    elif not endpoint.sandbox.made and endpoint.sandbox.stack != "host":
+        # Whoever made the namespace may have turned it off for all that comes: Docker does where its own networks have none.
+        yield _sysctl(netns, dev, f"net/ipv6/conf/{dev}/disable_ipv6", "0", origin)
     for name, value in sorted(endpoint.sysctls.items()):
         family, _, item = name.partition("/")
         place = f"neigh/{dev}/{item.removeprefix('neigh/')}" if item.startswith("neigh/") else f"conf/{dev}/{item}"
