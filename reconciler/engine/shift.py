@@ -18,6 +18,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
+from itertools import pairwise
 from typing import Any
 
 from reconciler.drivers.driver import Place, place_of
@@ -26,8 +27,8 @@ from reconciler.drivers.registry import drivers
 from reconciler.engine.reach import CLIENT_PORT, ECHO, ECHO_SERVICE, Service
 from reconciler.engine.result import Planned
 from reconciler.policy.evaluate import Packet
-from reconciler.policy.filter import Filter
-from reconciler.policy.view import ICMP, ICMPV6, TCP, UDP
+from reconciler.policy.filter import Filter, Span
+from reconciler.policy.view import ICMP, ICMPV6, TCP, UDP, WITH_PORTS
 from reconciler.resources.address import Address as AddressSpec
 from reconciler.resources.link import Link, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
@@ -144,6 +145,19 @@ def _spots(topology: Topology | None, was: _State, ours: Set[Key]) -> Iterator[_
     for at, port in sorted(was.ports.items()):
         if port.master and (*at, port.master) not in known and port.key in ours:
             yield _Spot(f"@{at[0]}/{at[1]}" if at[0] else at[1], *at, port.master, f"behind {port.master}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question for a stretch of ports, by the first of them; ``other``: by one that no rule names."""
+
+    what: Service
+    last: int = 0
+    other: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.last or self.what.port
 
 
 class _State:
@@ -284,9 +298,9 @@ class _State:
         table = self.filters.get("")
         return True if table is None else table.passes(packet, "forward", source.interface, destination.interface)
 
-    def ports_named(self, source: _Spot, destination: _Spot) -> frozenset[tuple[int, int]]:
-        """(protocol, port) of all that rules about these two name."""
-        found: frozenset[tuple[int, int]] = frozenset()
+    def ports_named(self, source: _Spot, destination: _Spot) -> frozenset[Span]:
+        """All that rules about these two name."""
+        found: frozenset[Span] = frozenset()
         for spot in (source, destination):
             table = self.filters.get("" if spot.interface else spot.netns)
             addresses = (str(self.address(spot, version)) for version in VERSIONS)
@@ -342,34 +356,38 @@ class _Comparison:
             networks[spot.name.rpartition("/")[0]] = networks.get(spot.name.rpartition("/")[0], 0) + 1
         return Shift(tuple(_merged(found)), comes, goes, networks, untold)
 
-    def _services(self, source: _Spot, destination: _Spot) -> tuple[Service, ...]:
+    def _services(self, source: _Spot, destination: _Spot) -> tuple[_Asked, ...]:
         """What has to be asked to know all that rules about these two tell apart, in either state."""
         named = self._was.ports_named(source, destination) | self._will.ports_named(source, destination)
-        found = [ECHO_SERVICE, *(Service(*one) for one in sorted(named))]
-        for protocol in (TCP, UDP):
-            taken = {port for number, port in named if number == protocol}
-            free = next(port for port in range(CLIENT_PORT - 1, 0, -1) if port not in taken)
-            found.append(Service(protocol, free))
+        found = [_Asked(ECHO_SERVICE)]
+        for protocol in sorted({TCP, UDP, *(span.protocol for span in named)}):
+            spans = [span for span in named if span.protocol == protocol]
+            found += [_Asked(Service(protocol, first), last) for first, last in _apart_ports(spans)]
+            covered = [(span.first, span.last) for span in spans]
+            free = (p for p in range(CLIENT_PORT - 1, 0, -1) if not any(low <= p <= high for low, high in covered))
+            port = next(free, 0) if protocol in WITH_PORTS else 0
+            found += [_Asked(Service(protocol, port), other=True)] if port else []
         return tuple(found)
 
-    def _ask(self, source: _Spot, destination: _Spot, services: tuple[Service, ...]) -> Change | None:
+    def _ask(self, source: _Spot, destination: _Spot, services: tuple[_Asked, ...]) -> Change | None:
         """None: cannot be told."""
         pair = (source, destination)
-        gained: dict[int, list[str]] = {4: [], 6: []}
-        lost: dict[int, list[str]] = {4: [], 6: []}
+        gained: dict[int, list[_Asked]] = {4: [], 6: []}
+        lost: dict[int, list[_Asked]] = {4: [], 6: []}
         most = {}
         for version in VERSIONS:
             asked = [s for s in (self._was, self._will) if all(s.address(spot, version) is not None for spot in pair)]
             most[version] = len(services) if asked else 0
-            for what in services if asked else ():
-                before, after = (state.passes(*pair, version, what) for state in (self._was, self._will))
+            for one in services if asked else ():
+                before, after = (state.passes(*pair, version, one.what) for state in (self._was, self._will))
                 if before is None or after is None:
                     return None
                 if before != after:
-                    (gained if after else lost)[version].append(_word(what, services))
+                    (gained if after else lost)[version].append(one)
         words = _words(gained, most), _words(lost, most)
         open_ = any(word.startswith("other ") for part in words for word in part)
-        return Change((), (), *words, tuple(what.text for what in services[1:-2]) if open_ else ())
+        named = [one for one in services if one.what.port and not one.other]
+        return Change((), (), *words, tuple(_texts(named)) if open_ else ())
 
 
 def _meet(one: _Spot, other: _Spot) -> bool:
@@ -389,25 +407,54 @@ def _count(sources: list[_Spot], destinations: list[_Spot]) -> int:
     return len(sources) * len(destinations) - (len(sources) if sources is destinations else 0)
 
 
-def _word(what: Service, services: tuple[Service, ...]) -> str:
-    """``5432/tcp``; the ports that stand for all that no rule names come last."""
-    if what in services[-2:]:
-        return f"other {what.text.partition('/')[2]}"
-    return what.text
+def _apart_ports(spans: Iterable[Span]) -> Iterator[tuple[int, int]]:
+    """(first, last) of stretches of ports that the same spans cover, in order."""
+    all_ = list(spans)
+    cuts = sorted({span.first for span in all_} | {span.last + 1 for span in all_})
+    for first, behind in pairwise(cuts):
+        if any(span.first <= first <= span.last for span in all_):
+            yield first, behind - 1
 
 
-def _words(found: Mapping[int, list[str]], most: Mapping[int, int]) -> tuple[str, ...]:
+def _texts(asked: Iterable[_Asked]) -> Iterator[str]:
+    """``80/tcp``, ``400-500/udp``, ``other tcp``; stretches that touch are one."""
+    joined: list[_Asked] = []
+    for one in asked:
+        before = joined[-1] if joined else None
+        touch = before is not None and one.what.port and not (one.other or before.other)
+        if (
+            before is not None
+            and touch
+            and (before.what.protocol, before.end + 1) == (one.what.protocol, one.what.port)
+        ):
+            joined[-1] = replace(before, last=one.end)
+        else:
+            joined.append(one)
+    for one in joined:
+        port, _, protocol = one.what.text.partition("/")
+        yield (
+            f"other {protocol}"
+            if one.other
+            else f"{port}-{one.end}/{protocol}"
+            if one.end > one.what.port
+            else one.what.text
+        )
+
+
+def _words(found: Mapping[int, list[_Asked]], most: Mapping[int, int]) -> tuple[str, ...]:
     asked = [version for version in VERSIONS if most[version]]
-    if len(asked) == 2 and found[4] == found[6]:
-        return ("all",) if len(found[4]) == most[4] else tuple(found[4])
-    both = [text for text in found[4] if text in found[6]]
-    words = list(both)
-    for version in VERSIONS:
-        own = [text for text in found[version] if text not in both]
-        if own:
-            whole = len(own) == most[version]
-            words += [f"all (IPv{version})"] if whole else [f"{text} (IPv{version})" for text in own]
-    return tuple(words) if len(asked) == 2 else tuple(word.rpartition(" (")[0] for word in words)
+    if len(asked) == 1:
+        mine = found[asked[0]]
+        return ("all",) if mine and len(mine) == most[asked[0]] else tuple(_texts(mine))
+    both = [one for one in found[4] if one in found[6]]
+    if both and len(both) == most.get(4) == most.get(6):
+        return ("all",)
+    words = list(_texts(both))
+    for version in asked:
+        own = [one for one in found[version] if one not in both]
+        whole = own and len(own) == most[version]
+        words += [f"all (IPv{version})"] if whole else [f"{text} (IPv{version})" for text in _texts(own)]
+    return tuple(words)
 
 
 def _merged(changes: Iterable[Change]) -> list[Change]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.policy.evaluate import Packet
 from reconciler.policy.view import ICMP, ICMPV6, PROTOCOLS, WITH_PORTS
@@ -103,6 +103,14 @@ def _covers(key: str, value: str) -> bool:
     return True
 
 
+class Span(NamedTuple):
+    """Ports of a protocol that a rule names; 0 to 0 for a protocol without."""
+
+    protocol: int
+    first: int
+    last: int
+
+
 Test = Callable[[Passing], bool]
 Action = Callable[[Passing], str | None]  # accept, drop, return, or None: the next rule
 
@@ -134,7 +142,7 @@ class Filter:
             bases.sort(key=lambda chain: (chain.priority or 0, chain.key))
         self._rules: dict[str, tuple[tuple[tuple[Test, ...], Action | None], ...]] = {}
         self._contents: dict[str, Hashable] = {}
-        self._named_ports: dict[str, frozenset[tuple[int, int]]] = {}
+        self._named_ports: dict[str, frozenset[Span]] = {}
 
     def passes(self, packet: Packet, hook: str, iif: str = "", oif: str = "") -> bool | None:
         """Whether it gets past this table at a hook; None: cannot be told."""
@@ -148,9 +156,8 @@ class Filter:
             return None
         return True
 
-    def ports(self, *values: str) -> frozenset[tuple[int, int]]:
-        """(protocol, port) of all that is named by the rules which packets of these addresses or interfaces meet; port 0
-        for a protocol without, of a range its ends."""
+    def ports(self, *values: str) -> frozenset[Span]:
+        """All that is named by the rules which packets of these addresses or interfaces meet."""
         found = set(self._frame_ports)
         for value in values:
             for _name, _rest, data in self._index.get(value, ()):
@@ -159,14 +166,14 @@ class Filter:
         return frozenset(found)
 
     @cached_property
-    def _frame_ports(self) -> frozenset[tuple[int, int]]:
+    def _frame_ports(self) -> frozenset[Span]:
         names = (chain.key.name.split("/", 2)[-1] for bases in self._bases.values() for chain in bases)
         return frozenset(port for name in names for port in self._ports(name))
 
-    def _ports(self, name: str, above: tuple[str, ...] = ()) -> frozenset[tuple[int, int]]:
+    def _ports(self, name: str, above: tuple[str, ...] = ()) -> frozenset[Span]:
         found = self._named_ports.get(name)
         if found is None:
-            mine: set[tuple[int, int]] = set()
+            mine: set[Span] = set()
             chain = self.chains.get(name)
             for rule in chain.rules or () if chain is not None and name not in above else ():
                 for statement in _parsed(rule.expr):
@@ -177,12 +184,12 @@ class Filter:
             found = self._named_ports[name] = frozenset(mine)
         return found
 
-    def _named(self, body: Mapping[str, Any]) -> Iterable[tuple[int, int]]:
+    def _named(self, body: Mapping[str, Any]) -> Iterable[Span]:
         left, right = body["left"], body["right"]
         if not isinstance(left, Mapping):
             return
         if left.get("meta", {}).get("key") == "l4proto":
-            yield from ((number, 0) for number in _numbers(right) if number not in WITH_PORTS | {ICMP, ICMPV6})
+            yield from (Span(first, 0, 0) for first, _ in _spans(right) if first not in WITH_PORTS | {ICMP, ICMPV6})
         for part in (left, *left.get("concat", ())):
             payload = part.get("payload", {})
             protocol = PROTOCOLS.get(payload.get("protocol", ""), 0)
@@ -190,11 +197,11 @@ class Filter:
                 continue
             if isinstance(right, str) and right[1:] in self.sets:
                 for value in self.sets[right[1:]].values:
-                    for end in value.rpartition(" . ")[2].split("-"):
-                        if end.isdecimal():
-                            yield protocol, int(end)
+                    first, _, last = value.rpartition(" . ")[2].partition("-")
+                    if first.isdecimal():
+                        yield Span(protocol, int(first), int(last or first))
             else:
-                yield from ((protocol, number) for number in _numbers(right))
+                yield from (Span(protocol, *span) for span in _spans(right))
 
     # -- what is the same for many ---------------------------------------------------------------------------
 
@@ -389,12 +396,16 @@ def _sets(expr: str) -> frozenset[str]:
     return frozenset(re.findall(r'"@([^"]+)"', expr))
 
 
-def _numbers(right: Any) -> Iterable[int]:
+def _spans(right: Any) -> Iterable[tuple[int, int]]:
+    """(first, last) of the numbers that a match has on its right."""
     if isinstance(right, int):
-        yield right
+        yield right, right
     elif isinstance(right, Mapping):
-        for part in right.get("set", right.get("range", ())):
-            yield from _numbers(part)
+        if "range" in right:
+            first, last = right["range"]
+            yield first, last
+        for part in right.get("set", ()):
+            yield from _spans(part)
 
 
 def _text(value: Value) -> str:

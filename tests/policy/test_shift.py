@@ -4,7 +4,7 @@ manifests of both."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -61,12 +61,23 @@ def told(shift: Shift, words: list[str]) -> dict[tuple[str, str, str, int], bool
                 name, _, only = text.partition(" (IPv")
                 versions = (int(only[0]),) if only else (4, 6)
                 for a, b in product(one.sources, one.destinations):
-                    for word, version in product(words if name == "all" else [name], versions):
-                        others = [w for w in words if w not in one.named and w.endswith(word.removeprefix("other "))]
-                        for each in (word, *(others if word.startswith("other ") else ())):
-                            if a != b:
-                                found[a, b, each, version] = gains
+                    for word, version in product(words, versions):
+                        if a != b and meant(name, word, one.named):
+                            found[a, b, word, version] = gains
     return found
+
+
+def meant(name: str, word: str, named: Sequence[str]) -> bool:
+    """Whether a service is among what a change calls ``80/tcp``, ``400-500/udp``, ``other tcp`` or ``all``."""
+    if name.startswith("other "):
+        same = word == name or word.endswith(f"/{name.removeprefix('other ')}")
+        return same and not any(meant(one, word, ()) for one in named)
+    ports, _, protocol = name.partition("/")
+    port, _, kind = word.partition("/")
+    if name in ("all", word) or kind != protocol or not port.isdecimal():
+        return name in ("all", word)
+    first, _, last = ports.partition("-")
+    return int(first) <= int(port) <= int(last or first)
 
 
 @pytest.mark.parametrize("seed", range(WORLDS))
