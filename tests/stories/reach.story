@@ -85,8 +85,10 @@ An endpoint more is told with what it reaches, and who reaches it.
   > spec: {network: front, sandbox: batch}
   > END
   $ cnm plan net.yaml policy.yaml batch.yaml | sed -n '/^Reach/,$p'
-  batch.yaml:5:1: error: there is no apiVersion
-      hint: write apiVersion: cnm/v1alpha1
+  Reach  5 pairs gain
+      + front/api, front/db, front/web -> front/batch: gains all
+      + front/batch -> front/api, front/web: gains all
+  Plan: 16 to create.
   $ cnm plan net.yaml policy.yaml | tail -n1
   No changes. The host is as the manifests say.
   $ cnm destroy --yes -q
