@@ -60,12 +60,14 @@ class Planned:
 @dataclass(frozen=True, slots=True)
 class Rollback:
     """What going back did. ``left`` empty: the host is as it was before the run; else what is not, a line each,
-    and in ``failed`` the words of what refused."""
+    and in ``failed`` the words of what refused. ``unseen``: nobody could look, so what is left is not known; the journal
+    is kept, and the next command that writes tries again."""
 
     done: tuple[Op, ...] = ()
     failed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     seconds: float = 0.0
+    unseen: bool = False
 
     @property
     def complete(self) -> bool:

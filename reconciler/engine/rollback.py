@@ -35,8 +35,9 @@ def roll_back(host: Host, before: Before, making: frozenset[Key] = frozenset()) 
     done: list[Op] = []
     failed: list[str] = []
     left: tuple[str, ...] = ()
+    unseen = False
     for _ in range(_ROUNDS):
-        failed = []
+        failed, unseen = [], False
         try:
             host.making = making
             now = _look(host, before)
@@ -55,9 +56,10 @@ def roll_back(host: Host, before: Before, making: frozenset[Key] = frozenset()) 
                 _remember(host, before)
                 break
         except (CnmError, OSError, MemoryError) as error:
-            left = (f"the host could not be looked at: {error or type(error).__name__}",)
+            left = (f"the host could not be looked at: {error or type(error).__name__}; `cnm recover` tries again",)
+            unseen = True
             continue
-    return Rollback(tuple(done), tuple(failed) if left else (), left, perf_counter() - clock)
+    return Rollback(tuple(done), tuple(failed) if left else (), left, perf_counter() - clock, unseen)
 
 
 def _remember(host: Host, before: Before) -> None:

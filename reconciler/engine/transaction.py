@@ -134,6 +134,9 @@ class Transaction:
         making = frozenset(key for key in self._making if str(key) not in taken)
         self.rollback = roll_back(self._host, self._before, making)
         self.seconds["rollback"] = self.rollback.seconds
+        if self.rollback.unseen:  # out of memory, say: another process may have more
+            self._journal.close()
+            return
         with suppress(OSError):  # going back twice does no harm
             self._journal.end()
         self._tidy_after()
@@ -245,6 +248,8 @@ def recover(host: Host) -> Recovery | None:
     made = [op.partition(":") for record in records if record.get("record") == "batch" for op in record["ops"]]
     making = frozenset(Key.parse(key) for action, _, key in made if action == Action.CREATE)
     rollback = _finish(host, then.final) if committed else roll_back(host, then, making)
+    if rollback.unseen:
+        return Recovery(about(first), committed, rollback)
     with suppress(CnmError, OSError):  # what is remembered of things that are gone does no harm
         tidy(host, observe(host, (), NodeFacts()))
     (host.state_dir / f"try-{host.identity}").unlink(missing_ok=True)  # the door of a guardian that was killed
