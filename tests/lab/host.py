@@ -29,7 +29,8 @@ mount -t tmpfs -o mode=755 lab /run && mkdir -p /run/netns /run/.etc/upper /run/
 mount -t overlay etc -o lowerdir=/etc,upperdir=/run/.etc/upper,workdir=/run/.etc/work /etc &&
 mount -t overlay var -o lowerdir=/var/lib,upperdir=/run/.var/upper,workdir=/run/.var/work /var/lib &&
 ip link set lo up && echo ready && cat
-find /proc/[0-9]*/ns/mnt -lname "$(readlink /proc/self/ns/mnt)" 2>/dev/null | cut -d/ -f3 | grep -vx $$ | xargs -r kill -KILL
+find /proc/[0-9]*/ns/mnt -printf '%p %l\\n' 2>/dev/null | grep -F "$(readlink /proc/self/ns/mnt)" | cut -d/ -f3 | grep -vx $$ |
+xargs -r kill -KILL
 """
 
 

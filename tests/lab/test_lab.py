@@ -30,6 +30,19 @@ def test_a_host_is_private(host: Host) -> None:
     assert "seen" in host.run("cat", "/proc/net/dev").stdout
 
 
+@pytest.mark.requires("netns")
+def test_a_daemon_ends_with_its_host() -> None:
+    """One that has left its session and its parent, as daemons do."""
+    with Host() as host:
+        script = "setsid sh -c 'echo $$ >/run/daemon.pid; exec sleep 600' >/dev/null 2>&1 & until cat /run/daemon.pid; do :; done"
+        pid = int(host.run("sh", "-c", script).stdout)
+        assert Path(f"/proc/{pid}").exists()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, "it still runs"
+        time.sleep(0.01)
+
+
 def test_commands_tell_how_they_ended(host: Host) -> None:
     assert host.run("sh", "-c", "pwd; cat; exit 3", input="x", check=False, cwd="/usr").stdout == "/usr\nx"
     with pytest.raises(Failed, match="exit status 3\nout\nwords"):
