@@ -19,7 +19,7 @@ from reconciler.policy.view import Policies
 GROUPS = ("web", "db", "batch")
 PACKETS = [(6, 80), (6, 81), (6, 5432), (17, 53), (17, 80), (1, 8), (1, 0), (132, 80)]
 _V6 = {1: 58, 8: 128, 0: 129}  # ICMP's protocol and types, and ICMPv6's
-WORLDS = 150
+WORLDS = 80
 
 
 def document(kind: str, name: str, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_random_policies(tmp_path: Path) -> None:
             mine = any(covers(service, packet) for service in lists.allowed.get((sender, receiver), ()))
             assert mine == right, (seed, sender, receiver, packet, lists.allowed)
             said[right] += 1
-    assert min(said.values()) > 400, said
+    assert min(said.values()) > 200, said
 
 
 @pytest.mark.parametrize(
