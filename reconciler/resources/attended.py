@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.host.host import Host
 
 ATTENDANT = process_key("attendant")
+_NAMESPACE = "namespace"
 
 
 def attendant_process(origin: Origin) -> Process:
@@ -48,6 +49,19 @@ class Attended(Resource):
         return ()
 
 
+def _told(host: Host, spec: Attended) -> dict[str, Any]:
+    """What the attendant keeps of it: with the namespace that its sockets are in, which may be made anew under its name."""
+    here = {_NAMESPACE: host.netns(spec.key.netns).inode} if spec.key.netns else {}
+    return {**spec.data(), **here}
+
+
+def _is_there(host: Host, key: Key, namespace: int | None) -> bool:
+    """Whether its sockets are in the namespace that has this name now; one that is gone has no other."""
+    if not key.netns or namespace is None or key.netns not in host.open_namespaces():
+        return True
+    return host.netns(key.netns).inode == namespace
+
+
 class AttendedActuator:
     """Reads and hands over one kind, a request a batch."""
 
@@ -59,7 +73,9 @@ class AttendedActuator:
             return
         for text, data in attendant.served(host.runtime, self._kind.kind):
             with suppress(ValueError, ValidationError):  # of a version that spoke otherwise: it goes with its process
-                yield Observed(self._spec(Key.parse(text), data), scope.owner)
+                key = Key.parse(text)
+                if _is_there(host, key, data.pop(_NAMESPACE, None)) or key not in scope.wanted:
+                    yield Observed(self._spec(key, data), scope.owner)
 
     def _spec(self, key: Key, data: dict[str, Any]) -> Attended:
         whole = json.dumps({"key": list(key), **data})
@@ -98,8 +114,7 @@ class AttendedActuator:
         spec = op.after
         assert isinstance(spec, Attended)
         if op.action == "create":
-            known = {key for key, _spec in attendant.served(host.runtime, spec.kind)}
-            if str(op.key) in known:
-                return str(op.key), spec.data(), None
-            return str(op.key), spec.data(), spec.sockets(host)
-        return str(op.key), spec.data(), None
+            known = dict(attendant.served(host.runtime, spec.kind)).get(str(op.key))
+            if known is None or not _is_there(host, op.key, known.get(_NAMESPACE)):
+                return str(op.key), _told(host, spec), spec.sockets(host)
+        return str(op.key), _told(host, spec), None

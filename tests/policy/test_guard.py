@@ -216,7 +216,7 @@ def test_link_local_and_multicast_obey_policy(hooks: str, tmp_path: Path) -> Non
     ("driver", "options"),
     [
         pytest.param("vlan", "{id: 7}", marks=pytest.mark.requires("bridge-vlan")),
-        pytest.param("vrf", "{}", marks=pytest.mark.requires("link:vrf")),
+        pytest.param("vrf", "{vrf: red}", marks=pytest.mark.requires("link:vrf")),
     ],
 )
 @isolated
