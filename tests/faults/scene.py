@@ -13,6 +13,7 @@ from reconciler.engine.observe import observe
 from reconciler.engine.result import Planned, Report
 from reconciler.host import rtnl
 from reconciler.planner.diff import make_plan
+from reconciler.resources.link import Link
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import NodeFacts
 from tests.contract.sample import Sample
@@ -85,8 +86,10 @@ class Stand:
             for wanted in (self.universe, ()):  # the second look is that of one who wants nothing
                 for key, seen in observe(host, wanted, NodeFacts()).items.items():
                     data = seen.resource.data()
-                    if data.get("type") == "veth" and not seen.owner:
-                        del data["mac"]  # of an end that nobody declares: the kernel draws it
+                    if data.get("type") in ("veth", "tun") and not seen.owner:
+                        del data[
+                            "mac"
+                        ]  # of what nobody declares (a pair's end, what a switch's daemon makes): it is drawn
                     if data.get("type") in ("macvtap", "ipvtap"):
                         del data["info"]["device"]  # its node in /dev comes a while after it
                     if seen.resource.setting and "sysctls" in data:
@@ -106,7 +109,7 @@ def transitions(sample: Sample) -> Iterator[tuple[str, list[Resource], list[Reso
     whole = [*sample.base, sample.spec, *sample.beside]
     yield "create", [], whole
     for number, variant in enumerate(sample.variants, start=1):
-        pair = getattr(variant, "peer", None) is not None
+        pair = not isinstance(variant, Link) or variant.peer is not None
         base = [r for r in sample.base if pair or r.made_by() is None]
         yield f"change {number}", whole, [*base, variant]
     yield "delete", whole, []
