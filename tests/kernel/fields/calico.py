@@ -54,7 +54,11 @@ def _existing(documents: Documents) -> None:
     documents["node"]["spec"]["bgp"] = {"bird": {"includeFile": "/run/cnm-bird.conf"}}
 
 
-UPLINK = "ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up; ip address add 192.0.2.1/24 dev up0"
+# Without link-local addresses, whose duplicate address detection would go on while others look.
+UPLINK = (
+    "ip link add up0 type veth peer name up1; for end in up0 up1; do ip link set $end addrgenmode none; "
+    "ip link set $end up; done; ip address add 192.0.2.1/24 dev up0"
+)
 NEEDS = {"requires": ("bird",), "before": _calico, "setup": UPLINK}
 PASSWORD = f"{UPLINK}; umask 077; echo secret > /run/leaf.password"
 # A BIRD that somebody runs, and one more of the same for a second socket and configuration.
