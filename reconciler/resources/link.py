@@ -128,8 +128,9 @@ class Link(Resource):
         return self.type in ("veth", "vxlan") or (bool(self.key.netns) and (self.parent or self.device) is not None)
 
     def restorable(self) -> Self | None:
-        """A veth whose other end was not to be seen cannot be made again."""
-        if self.peer is not None and self.peer.netns == "?":
+        """A veth whose other end was not to be seen cannot be made again; nor can what a process made by opening
+        /dev/net/tun, as a switch's daemon does for its bridges: it comes and goes with that."""
+        if (self.peer is not None and self.peer.netns == "?") or self.type == "tun":
             return None
         return replace(self, first=None, info=self.info.restorable() if self.info is not None else None)
 
