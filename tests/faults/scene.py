@@ -87,9 +87,8 @@ class Stand:
                 for key, seen in observe(host, wanted, NodeFacts()).items.items():
                     data = seen.resource.data()
                     if data.get("type") in ("veth", "tun") and not seen.owner:
-                        del data[
-                            "mac"
-                        ]  # of what nobody declares (a pair's end, what a switch's daemon makes): it is drawn
+                        # Of what nobody declares, a pair's end or what a switch's daemon makes, it is drawn.
+                        del data["mac"]
                     if data.get("type") in ("macvtap", "ipvtap"):
                         del data["info"]["device"]  # its node in /dev comes a while after it
                     if seen.resource.setting and "sysctls" in data:
