@@ -46,6 +46,9 @@ Somebody changes the host by hand.
       + ... and 1 more (-v shows them)
   Endpoint/front/web  endpoints.yaml:3
       + route/@web/0.0.0.0/0
+  Reach  2 pairs gain
+      + front/proxy -> front/web: gains all
+      + front/web -> front/proxy: gains all
   Plan: 10 to create, 1 to change in place.
   [2]
   $ cnm explain link/br-back net | grep '!'

@@ -17,7 +17,7 @@ About this program and this host.
     -h, --help            Show this message and exit.
   
   Plan and change:
-    plan      Show what apply would change.
+    plan      Show what apply would change, and who gains or loses reach by it.
     diff      The plan in short: a line a resource and field.
     apply     Make this host as the manifests say, and verify.
     adopt     Take over objects that stand in our way.

@@ -13,6 +13,7 @@ A part of what is wanted: --target and --exclude, by keys or by documents.
   Sandbox/db  sandboxes.yaml:15
   Sandbox/proxy  sandboxes.yaml:7
   Endpoint/front/proxy  endpoints.yaml:9
+  Reach  2 pairs gain
   Plan: 13 to create, 3 to change in place.
   $ cnm apply --yes -q net
 
