@@ -20,7 +20,7 @@ from reconciler.host.host import Host
 from reconciler.planner.diff import make_plan
 from reconciler.planner.plan import Observation, Op, Plan
 from reconciler.resources.link import Link
-from reconciler.resources.resource import Key, Observed, Resource
+from reconciler.resources.resource import Key, Observed, Resource, again
 from reconciler.topology.view import NodeFacts
 
 _ROUNDS = 3  # what fails because something was in the way for a moment gets another chance
@@ -81,7 +81,7 @@ def _look(host: Host, before: Before) -> Observation:
 
 def plan_back(before: Before, now: Observation) -> Plan:
     """The plan from ``now`` to ``before``. It touches nothing but what the run may have touched."""
-    wanted = {resource.key: resource for resource in before.ours()}
+    wanted = {resource.key: _again(resource, now) for resource in before.ours()}
     foreign = {resource.key: resource for resource in before.foreign() if _can_give_back(resource, now, before.owner)}
     for key, seen in now.items.items():  # what the run did not touch stays as it is
         if seen.owner == before.owner and key not in before.touched:
@@ -91,6 +91,12 @@ def plan_back(before: Before, now: Observation) -> Plan:
     wanted = {key: resource for key, resource in wanted.items() if not _taken(resource, now, before.owner)}
     possible = _standing({**wanted, **foreign}, now.items)
     return make_plan(possible.values(), now, owner=before.owner, foreign=foreign.keys() & possible.keys())
+
+
+def _again(resource: Resource, now: Observation) -> Resource:
+    seen = now.items.get(resource.key)
+    wanted: Resource = again(resource, seen.resource) if seen is not None else resource
+    return wanted
 
 
 def _can_give_back(resource: Resource, now: Observation, owner: str) -> bool:
@@ -157,7 +163,7 @@ def _rest(key: Key, before: Before, now: Observed | None) -> str:
     if now is None:
         return f"{key} is gone" + ("" if was.owner == before.owner else "; it was not ours")
     if wanted is not None:
-        changed = now.resource.differs(wanted)
+        changed = now.resource.differs(again(wanted, now.resource) if was.owner == before.owner else wanted)
         if changed:
             return f"{key} is not as it was: {', '.join(changed)}"
     if now.owner != was.owner and not now.resource.setting:

@@ -101,6 +101,11 @@ class Entries:
         found = dict(seen.pairs)
         return Entries(tuple((name, found.get(name, "")) for name, _value in self.pairs))
 
+    def against(self, seen: Entries) -> Entries:
+        """These and no others: what ``seen`` has beyond them is not to be there."""
+        own = dict(self.pairs)
+        return Entries((*self.pairs, *((name, "") for name, _value in seen.pairs if name not in own)))
+
 
 class Seen(Protocol):
     """What was observed, as an index for cascade questions."""
@@ -242,6 +247,23 @@ def satisfied(seen: Any, wanted: Any) -> bool:
     if seen is not None and type(seen) is type(wanted) and is_dataclass(wanted):
         return all(satisfied(getattr(seen, f.name), getattr(wanted, f.name)) for f in fields(wanted))
     return False
+
+
+def again(was: Any, seen: Any) -> Any:
+    """``was`` (a spec, or a part of one) as what is wanted where ``seen`` stands, to have it as it was: maps that others
+    write to as well without the entries that came since."""
+    if isinstance(was, Entries) and isinstance(seen, Entries):
+        return was.against(seen)
+    if _are_specs(was) and _are_specs(seen) and len(was) == len(seen):
+        return tuple(map(again, was, seen))
+    if type(was) is type(seen) and is_dataclass(was) and not isinstance(was, type):
+        changed = {
+            f.name: part
+            for f in fields(was)
+            if (part := again(old := getattr(was, f.name), getattr(seen, f.name))) is not old
+        }
+        return replace(was, **changed) if changed else was
+    return was
 
 
 def _are_specs(value: Any) -> bool:

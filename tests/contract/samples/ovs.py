@@ -61,7 +61,7 @@ _INNER = OvsPort(
     key=ovs_port_key("in0"),
     bridge="sw0",
     tag=-1,
-    interfaces=(OvsInterface(name="in0", type="internal", options=(), mtu=0, ofport=0, mac="", fault=""),),
+    interfaces=(OvsInterface(name="in0", type="internal", options=(), mtu=1500, ofport=0, mac="", fault=""),),
 )
 _VXLAN = OvsPort(
     key=ovs_port_key("vx0"),
