@@ -23,11 +23,12 @@ def render_cable(
     *,
     name: str,
     ipv6: bool,
+    mac: str | None = None,
     master: str | None = None,
     port: BridgePort | None = None,
 ) -> Iterable[Resource]:
-    """Both ends, and the plug. ``name`` is the host's end, a port of bridge ``master`` with the settings of ``port``.
-    The kernel is to give neither end an address of its own making."""
+    """Both ends, and the plug. ``name`` is the host's end with address ``mac``, a port of bridge ``master`` with the
+    settings of ``port``. The kernel is to give neither end an address of its own making."""
     netns, dev = endpoint.sandbox.netns, endpoint.interface
     host_end = link_key("", name)
     yield Link(
@@ -36,6 +37,7 @@ def render_cable(
         type="veth",
         up=True,
         mtu=endpoint.mtu,
+        mac=mac,
         master=master,
         addr_gen="none",
         peer=Peer(netns=netns, name=dev),

@@ -109,19 +109,7 @@ class CalicoDriver:
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         yield from routed.check_routed(network)
-        for number, subnet in enumerate(network.subnets):
-            at = network.at("spec", "subnets", number, "gateway")
-            if (
-                network.says("subnets")
-                and network.document is not None
-                and network.document.says("spec", "subnets", number, "gateway")
-            ):
-                yield Problem(
-                    at,
-                    f"network {network.name} has no gateway in {subnet.cidr}: the next hop of every endpoint is "
-                    f"{network.options.hop(subnet.cidr.version)}",
-                    "leave it out",
-                )
+        yield from routed.check_gateways(network)
         yield from self._check_nodes(network, topology)
         if network.options.control == "manifests":
             yield from self._check_near(network, topology)

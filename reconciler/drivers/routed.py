@@ -17,15 +17,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.driver import Announcing
-from reconciler.drivers.plug import plug_address, render_plug
+from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
-from reconciler.resources.link import Link, Peer, link_key
 from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.resource import Resource
 from reconciler.resources.route import Route, route_key
 from reconciler.resources.sysctl import Sysctl, sysctl_key
-from reconciler.topology.derive import mac_of, short_name
+from reconciler.topology.derive import mac_of
 from reconciler.topology.options import Gateway, NetworkOptions
 from reconciler.topology.view import BlockView, EndpointView, NetworkView, Subnet, SubnetView
 
@@ -50,7 +50,7 @@ class RoutedOptions(NetworkOptions):
 
 def host_end(network: NetworkView, endpoint: EndpointView) -> str:
     """The host's interface that leads to an endpoint."""
-    return short_name("ve-", "endpoint", network.name, endpoint.name)
+    return cable_name(network, endpoint)
 
 
 def port_of(network: NetworkView, endpoint: EndpointView) -> str | None:
@@ -88,35 +88,15 @@ def check_routed(network: NetworkView) -> Iterable[Problem]:
 def render_routed(network: NetworkView, endpoint: EndpointView, origin: Origin) -> Iterable[Resource]:
     """Its pair of interfaces, what is in its sandbox, and the host's routes to it."""
     netns, dev, port = endpoint.sandbox.netns, endpoint.interface, host_end(network, endpoint)
-    outside = link_key("", port)
     mac = mac_of("host-end", network.name, endpoint.name)
-    yield Link(
-        key=outside,
-        origin=origin,
-        type="veth",
-        up=True,
-        mtu=endpoint.mtu,
-        mac=mac,
-        addr_gen="none",
-        peer=Peer(netns=netns, name=dev),
-    )
-    yield Link(
-        key=link_key(netns, dev),
-        origin=origin,
-        type="veth",
-        up=True,
-        mtu=endpoint.mtu,
-        mac=endpoint.mac,
-        addr_gen="none",
-        maker=outside,
-    )
+    plug = replace(endpoint, routes=(), gateway4=None, gateway6=None)  # its routes have a next hop that no subnet knows
+    yield from render_cable(plug, origin, name=port, mac=mac, ipv6=network.ipv6)
     item, value = ("accept_ra", "0") if network.ipv6 else ("disable_ipv6", "1")
     yield Sysctl(key=sysctl_key("", f"net/ipv6/conf/{port}/{item}"), origin=origin, value=value, dev=port)
     if network.ipv6:
         yield plug_address("", port, f"{NEXT_HOP6}/64", origin)
-    if (
-        network.ipv4
-    ):  # a sandbox with several such interfaces answers through one; features/sources.py knows its addresses
+    if network.ipv4:
+        # A sandbox with several such interfaces answers through one; features/sources.py knows its addresses.
         yield Sysctl(key=sysctl_key("", f"net/ipv4/conf/{port}/rp_filter"), origin=origin, value="0", dev=port)
     for address in endpoint.addresses:
         to = str(address.network)
@@ -128,8 +108,6 @@ def render_routed(network: NetworkView, endpoint: EndpointView, origin: Origin) 
             for subnet in network.subnets:
                 if subnet.cidr.version == version:
                     yield _inside(netns, dev, str(subnet.cidr), hop, 0, origin)
-    plug = replace(endpoint, routes=(), gateway4=None, gateway6=None)
-    yield from render_plug(plug, origin, ipv6=network.ipv6)
     for own, default in ((endpoint.gateway4, "0.0.0.0/0"), (endpoint.gateway6, "::/0")):
         if own is not None:
             yield _inside(netns, dev, default, str(own), 0, origin)
