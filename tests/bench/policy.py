@@ -159,7 +159,7 @@ def report(rows: dict[int, dict[str, str]]) -> str:
     lines += [
         "",
         "A change of elements is one batch of netlink messages, bound to the tables' generation; it lists nothing and starts no",
-        "process ([why](adr/0015-elements-of-sets-by-netlink.md)). By nft(8) 1.0.6 each was some 20 ms, and 270 ms beside 10,000",
+        "process ([why](adr/0012-elements-of-sets-by-netlink.md)). By nft(8) 1.0.6 each was some 20 ms, and 270 ms beside 10,000",
         "CIDRs, because nft reads all interval sets of a table before it changes any of its sets. In a map of verdicts the kernel",
         "follows its chains anew for every change, which is what grows there. Making and first reading are nft's.",
     ]
