@@ -131,9 +131,8 @@ class Evaluator:
         return ""
 
     def _level(self, packet: Packet, level: Level, direction: str, where: str, steps: list[Step]) -> str:
-        enforced = False
+        enforced = [policy for policy in level.policies if not policy.staged]
         for policy in level.policies:
-            enforced = enforced or not policy.staged
             for number, rule in enumerate(policy.rules[direction]):
                 if not self.matches(packet, rule):
                     continue
@@ -148,16 +147,11 @@ class Evaluator:
                     return rule.action
         if not enforced:
             return "pass"
-        last = level.policies[-1]
         word = level.tier.default
-        steps.append(
-            Step(
-                where,
-                f"tier {level.tier.name}, end: selected, and no rule decided",
-                word,
-                level.tier.origin or last.origin,
-            )
-        )
+        selected = ", ".join(policy.document for policy in enforced)
+        origin = level.tier.origin if level.tier.origin.file else enforced[-1].origin
+        said = f"tier {level.tier.name}, end: selected by {selected}, and no rule decided"
+        steps.append(Step(where, said, word, origin))
         return word
 
     # -- one rule ------------------------------------------------------------------------------------------

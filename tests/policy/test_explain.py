@@ -53,7 +53,9 @@ def test_the_rule_and_its_line(tmp_path: Path) -> None:
         assert scene.reaches("a", scene.address("back/c"))
         allowed, steps = ask(scene, "b", "c")
         assert allowed is False
-        assert "tier default, end: selected, and no rule decided: deny" in steps
+        line = next(n for n, text in enumerate(lines, 1) if text.startswith("kind: Policy")) - 1
+        said = "tier default, end: selected by Policy/db, and no rule decided: deny"
+        assert f"{said} all.yaml:{line}:" in steps
         assert not scene.reaches("b", scene.address("back/c"))
         allowed, steps = ask(scene, "back/c", "front/a")
         assert allowed is False
