@@ -18,7 +18,7 @@ demo: setup ## the main job, in private network namespaces: plan, apply, ping, b
 	@$(VENV)/bin/python -m tests.demo
 
 test: lint ## lint, then all tests, in the lane those that this kernel cannot run (as a user: what a user namespace allows)
-	@.ci/test -n 2 -rs $(PYTEST_ARGS)
+	@.ci/test -n 2 --dist worksteal -rs $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m tests.lane --waiting --optional $(PYTEST_ARGS)
 
 lane: develop ## build the lane's kernel (6 minutes on 2 cores), once; CNM_LANE_KERNEL=/path names one instead
