@@ -161,9 +161,12 @@ def _sound(
         unsound.add(name)
     left = [document for document in documents if replace(document.origin, document="") not in bad]
     words = {document.origin: set(_words(document.model.model_dump(exclude={"metadata"}))) for document in left}
-    while mentions := {document.origin for document in left if words[document.origin] & unsound}:
-        unsound.update(document.name for document in left if document.origin in mentions)
-        left = [document for document in left if document.origin not in mentions]
+    while mentions := [document for document in left if words[document.origin] & unsound]:
+        if any(document.kind not in _BY_NAME for document in mentions):
+            return ()
+        unsound.update(document.name for document in mentions)
+        gone = {document.origin for document in mentions}
+        left = [document for document in left if document.origin not in gone]
     return tuple(left)
 
 

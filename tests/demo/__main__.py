@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from ipaddress import ip_address
+from itertools import takewhile
 from pathlib import Path
 
 from tests.demo.stage import Stage
@@ -22,8 +23,9 @@ BROKEN = ("route/@web/0.0.0.0/0", "link/@api/eth0", "address/@api/eth0/", "route
 
 
 def steps(plan: str) -> list[str]:
-    """The lines of a printed plan that are steps."""
-    return [line.strip() for line in plan.splitlines() if line.strip().startswith(SYMBOLS)]
+    """The lines of a printed plan that are steps; who gains or loses reach comes after them."""
+    lines = (line.strip() for line in takewhile(lambda line: not line.startswith("Reach"), plan.splitlines()))
+    return [line for line in lines if line.startswith(SYMBOLS)]
 
 
 def addresses(host: Host, sandbox: str) -> dict[int, str]:
