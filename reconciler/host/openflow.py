@@ -21,6 +21,9 @@ _NO_MATCH |= {"no_packet_counts", "no_byte_counts", ""}
 _PATIENCE = 60.0
 _MISSING = "ovs-ofctl is not installed (Debian: apt-get install openvswitch-switch)"
 
+# The socket is left of a daemon that was killed, or was when it was spoken to.
+_GONE = ("Connection refused", "Connection reset by peer")
+
 
 class Flow(NamedTuple):
     """``match`` and ``actions`` as printed, names of ports and all."""
@@ -80,7 +83,7 @@ class OpenFlow:
             return []
         done = self._run(["--names", "--no-stats", "dump-flows", f"unix:{self.socket(bridge)}", *filter(None, (only,))])
         if done.returncode:
-            if "Connection refused" in done.stderr:  # the socket is left of a daemon that was killed
+            if any(words in done.stderr for words in _GONE):
                 return []
             raise ObservationError(f"ovs-ofctl dump-flows {bridge}: {_words(done.stderr)}")
         return [_flow(line) for line in done.stdout.splitlines() if " actions=" in line]
