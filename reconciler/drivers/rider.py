@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
@@ -82,7 +83,7 @@ class RiderOptions(NetworkOptions):
         return frozenset({on.base, *(sub.name for sub in on.subs)})
 
 
-class Rider:
+class Rider(ABC):
     """Base of the drivers: subclasses say what only their kind of link has."""
 
     name: ClassVar[str] = ""
@@ -91,9 +92,9 @@ class Rider:
     Options: ClassVar[type[NetworkOptions]] = RiderOptions
     EndpointOptions: ClassVar[type[EndpointOptions]] = EndpointOptions
 
+    @abstractmethod
     def link_info(self, network: NetworkView, endpoint: EndpointView | None) -> LinkInfo:
         """What only this kind has; ``endpoint`` None: for the host's own."""
-        raise NotImplementedError
 
     def mac(self, network: NetworkView, endpoint: EndpointView) -> str | None:
         """The MAC address of an endpoint; None: its parent's."""

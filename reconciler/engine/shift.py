@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.drivers.driver import Place, place_of
 from reconciler.drivers.firewall import FAMILY, table_name
@@ -308,6 +308,15 @@ class _State:
         return found
 
 
+class _Likeness(NamedTuple):
+    """What spots have in common that are treated alike, before and after."""
+
+    segment: Hashable
+    elsewhere: bool
+    was: Hashable
+    will: Hashable
+
+
 class _Comparison:
     def __init__(self, was: _State, will: _State, spots: tuple[_Spot, ...]) -> None:
         self._was, self._will = was, will
@@ -322,12 +331,12 @@ class _Comparison:
         signs = {spot: (self._was.sign(spot), self._will.sign(spot)) for spot in self._spots}
         comes = tuple(sorted(spot.name for spot, (was, will) in signs.items() if was is None and will is not None))
         goes = tuple(sorted(spot.name for spot, (was, will) in signs.items() if was is not None and will is None))
-        classes: dict[Hashable, list[_Spot]] = {}
+        classes: dict[_Likeness, list[_Spot]] = {}
         for spot, sign in signs.items():
             if sign != (None, None):
-                classes.setdefault((spot.segment, bool(spot.elsewhere), sign), []).append(spot)
-        touched = {id(members) for key, members in classes.items() if key[2][0] != key[2][1]}  # type: ignore[index]
-        stays = {id(members) for key, members in classes.items() if None not in key[2]}  # type: ignore[index]
+                classes.setdefault(_Likeness(spot.segment, bool(spot.elsewhere), *sign), []).append(spot)
+        touched = {id(members) for like, members in classes.items() if like.was != like.will}
+        stays = {id(members) for like, members in classes.items() if None not in (like.was, like.will)}
         pairs = [
             (sources, destinations)
             for sources in classes.values()
