@@ -13,8 +13,9 @@ from reconciler.netlink.mark import PROTOCOL
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.belief import owner_by_protocol
 from reconciler.resources.link import link_key
+from reconciler.resources.onlink import OnLink
 from reconciler.resources.requests import Requests
-from reconciler.resources.resource import Claim, Key, Need, Observed, Resource, Seen
+from reconciler.resources.resource import Claim, Key, Observed, Resource, Seen
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -26,7 +27,7 @@ def address_key(netns: str, dev: str, address: str) -> Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address(Resource):
+class Address(OnLink):
     """An address with its prefix length on an interface.
 
     ``nodad`` True: no duplicate address detection, so it can be used at once. ``secondary`` is only ever
@@ -39,19 +40,12 @@ class Address(Resource):
     follows: ClassVar[tuple[str, ...]] = ("sysctl",)
     fixed: ClassVar[Mapping[str, str]] = {"nodad": "the kernel takes this flag only when the address is added"}
 
-    dev: str
     address: str
     nodad: bool | None = None
     secondary: bool | None = None
 
     def identity(self) -> Key:
         return address_key(self.key.netns, self.dev, self.address)
-
-    def needs(self) -> Iterable[Need]:
-        yield Need((link_key(self.key.netns, self.dev),))
-
-    def hangs_on(self) -> Iterable[Key]:
-        yield link_key(self.key.netns, self.dev)
 
     def claims(self) -> Iterable[Claim]:
         interface = ip_interface(self.address)
@@ -62,9 +56,6 @@ class Address(Resource):
 
     def differs(self, new: Self) -> tuple[str, ...]:
         return tuple(name for name in Resource.differs(self, new) if name != "secondary")
-
-    def group(self) -> Key | None:
-        return link_key(self.key.netns, self.dev)
 
     def takes_along(self, seen: Seen) -> Iterable[Key]:
         """With a primary IPv4 address go the secondaries of its subnet, the routes through that subnet and its

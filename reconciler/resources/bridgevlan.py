@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.netlink import bridgevlan as wire
 from reconciler.netlink.link import RTM_GETLINK
 from reconciler.resources.actuator import OpView, Outcome, Scope
-from reconciler.resources.link import link_key
 from reconciler.resources.linkinfo.bridge import Bridge
+from reconciler.resources.onlink import OnLink
 from reconciler.resources.requests import Requests
-from reconciler.resources.resource import Claim, Key, Need, Observed, Resource
+from reconciler.resources.resource import Claim, Key, Observed
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -26,7 +26,7 @@ def bridge_vlan_key(netns: str, dev: str, vid: int) -> Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeVlan(Resource):
+class BridgeVlan(OnLink):
     """Port ``dev`` carries VLAN ``vid`` (1 to 4094). ``pvid``: what comes in without a tag is of this VLAN; ``untagged``:
     what goes out is without its tag. The kernel keeps no mark on it: it is a part of the port, and has its mark."""
 
@@ -35,7 +35,6 @@ class BridgeVlan(Resource):
     marked: ClassVar[str] = "link"
     flaps: ClassVar[frozenset[str]] = frozenset(("pvid", "untagged"))
 
-    dev: str
     vid: int
     pvid: bool | None = None
     untagged: bool | None = None
@@ -43,18 +42,9 @@ class BridgeVlan(Resource):
     def identity(self) -> Key:
         return bridge_vlan_key(self.key.netns, self.dev, self.vid)
 
-    def needs(self) -> Iterable[Need]:
-        yield Need((link_key(self.key.netns, self.dev),))
-
-    def hangs_on(self) -> Iterable[Key]:
-        yield link_key(self.key.netns, self.dev)
-
     def claims(self) -> Iterable[Claim]:
         if self.pvid:
             yield Claim("pvid", self.key.netns, self.dev)
-
-    def group(self) -> Key | None:
-        return link_key(self.key.netns, self.dev)
 
 
 class BridgeVlanActuator:

@@ -11,9 +11,9 @@ from reconciler.netlink import neighbour as wire
 from reconciler.netlink.mark import PROTOCOL
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.belief import owner_by_protocol
-from reconciler.resources.link import link_key
+from reconciler.resources.onlink import OnLink
 from reconciler.resources.requests import Requests
-from reconciler.resources.resource import Key, Need, Observed, Resource
+from reconciler.resources.resource import Key, Observed
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -25,7 +25,7 @@ def neighbour_key(netns: str, dev: str, address: str) -> Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour(Resource):
+class Neighbour(OnLink):
     """``address`` is at ``mac`` on ``dev``. ``state`` is always wanted ``permanent``; a learned entry in its place is drift."""
 
     kind: ClassVar[str] = "neighbour"
@@ -33,7 +33,6 @@ class Neighbour(Resource):
     marked: ClassVar[str] = "link"
     follows: ClassVar[tuple[str, ...]] = ("address", "sysctl")
 
-    dev: str
     address: str
     mac: str | None = None
     state: str = "permanent"
@@ -44,15 +43,6 @@ class Neighbour(Resource):
     def restorable(self) -> Self | None:
         """What was learned is learned again."""
         return self if self.state == "permanent" else None
-
-    def needs(self) -> Iterable[Need]:
-        yield Need((link_key(self.key.netns, self.dev),))
-
-    def hangs_on(self) -> Iterable[Key]:
-        yield link_key(self.key.netns, self.dev)
-
-    def group(self) -> Key | None:
-        return link_key(self.key.netns, self.dev)
 
 
 class NeighbourActuator:

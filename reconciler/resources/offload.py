@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.host import ethtool
 from reconciler.resources.actuator import OpView, Outcome, Scope
-from reconciler.resources.link import link_key
-from reconciler.resources.resource import Key, Need, Observed, Resource
+from reconciler.resources.onlink import OnLink
+from reconciler.resources.resource import Key, Observed
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -22,7 +22,7 @@ def offload_key(netns: str, dev: str) -> Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offload(Resource):
+class Offload(OnLink):
     """``tx_checksum``: whether the checksum of what ``dev`` sends is left to whoever carries it on (``ethtool -K tx``). A
     veth's other end may be read by a program (AF_PACKET), which gets such packets without a checksum."""
 
@@ -30,17 +30,10 @@ class Offload(Resource):
     batch: ClassVar[str] = "offload"
     setting: ClassVar[bool] = True
 
-    dev: str
     tx_checksum: bool | None = None
 
     def identity(self) -> Key:
         return offload_key(self.key.netns, self.dev)
-
-    def needs(self) -> Iterable[Need]:
-        yield Need((link_key(self.key.netns, self.dev),))
-
-    def hangs_on(self) -> Iterable[Key]:
-        yield link_key(self.key.netns, self.dev)
 
 
 class OffloadActuator:

@@ -11,9 +11,9 @@ from reconciler.netlink import qdisc as wire
 from reconciler.netlink.mark import PROTOCOL
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.belief import owner_by_protocol
-from reconciler.resources.link import link_key
+from reconciler.resources.onlink import OnLink
 from reconciler.resources.requests import Requests
-from reconciler.resources.resource import Key, Need, Observed, Resource
+from reconciler.resources.resource import Key, Observed
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -25,7 +25,7 @@ def qdisc_key(netns: str, dev: str) -> Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Qdisc(Resource):
+class Qdisc(OnLink):
     """A token bucket filter (tc-tbf(8)) at the root of ``dev``: ``rate`` in bits a second, ``burst`` in KiB that may pass at
     once, ``limit`` in bytes that may wait. The handle 636e: is our mark. Any other ``type`` is somebody else's."""
 
@@ -35,7 +35,6 @@ class Qdisc(Resource):
     fixed: ClassVar[Mapping[str, str]] = {"type": "one discipline is replaced by another"}
     follows: ClassVar[tuple[str, ...]] = ("address", "sysctl")
 
-    dev: str
     type: str = "tbf"
     rate: int | None = None
     burst: int | None = None
@@ -43,15 +42,6 @@ class Qdisc(Resource):
 
     def identity(self) -> Key:
         return qdisc_key(self.key.netns, self.dev)
-
-    def needs(self) -> Iterable[Need]:
-        yield Need((link_key(self.key.netns, self.dev),))
-
-    def hangs_on(self) -> Iterable[Key]:
-        yield link_key(self.key.netns, self.dev)
-
-    def group(self) -> Key | None:
-        return link_key(self.key.netns, self.dev)
 
 
 class QdiscActuator:
