@@ -30,18 +30,9 @@ from reconciler.drivers.nftexpr import (
     source_in,
     verdict_map,
 )
+from reconciler.drivers.nfttable import Hook, Table
 from reconciler.errors import Origin
-from reconciler.resources.nft import (
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    Rule,
-    chain_key,
-    element_key,
-    set_key,
-    table_key,
-)
+from reconciler.resources.nft import Rule
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import NetworkView
 
@@ -111,58 +102,35 @@ class Firewall:
     """The parts of one owner's table."""
 
     def __init__(self, owner: str, origin: Origin) -> None:
-        self._table = table_name(owner)
-        self._origin = origin
+        self._table = Table(FAMILY, table_name(owner), origin)
 
     def render(self, zone: Zone) -> Iterable[Resource]:
         """The shared frame, and what is this network's own."""
         yield from self._frame()
         name = zone.network
-        yield self._chain(f"to-{name}", rules=tuple(_inward(zone)))
-        yield self._chain(f"from-{name}", rules=tuple(_outward(zone)))
-        yield self._element("to", zone.interface, f"goto to-{name}")
-        yield self._element("from", zone.interface, f"goto from-{name}")
-        yield self._element("bridges", zone.interface)
+        yield self._table.chain(f"to-{name}", tuple(_inward(zone)))
+        yield self._table.chain(f"from-{name}", tuple(_outward(zone)))
+        yield self._table.element("to", zone.interface, value=f"goto to-{name}")
+        yield self._table.element("from", zone.interface, value=f"goto from-{name}")
+        yield self._table.element("bridges", zone.interface)
         for version, subnet, address in zone.nat:
             if address is None:
-                yield self._element(f"masquerade{version}", subnet)
+                yield self._table.element(f"masquerade{version}", subnet)
             else:
-                yield self._element(f"snat{version}", subnet, address)
+                yield self._table.element(f"snat{version}", subnet, value=address)
 
     def _frame(self) -> Iterable[Resource]:
-        yield NftTable(key=table_key(FAMILY, self._table), origin=self._origin)
-        yield self._set("to", "ifname", "verdict")
-        yield self._set("from", "ifname", "verdict")
-        yield self._set("bridges", "ifname")
+        yield self._table.itself()
+        yield self._table.set("to", "ifname", "verdict")
+        yield self._table.set("from", "ifname", "verdict")
+        yield self._table.set("bridges", "ifname")
         for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
-            yield self._set(f"masquerade{version}", kind, interval=True)
-            yield self._set(f"snat{version}", kind, kind, interval=True)
-        yield self._chain("forward", "filter", "forward", FILTER, _forward())
+            yield self._table.set(f"masquerade{version}", kind, interval=True)
+            yield self._table.set(f"snat{version}", kind, kind, interval=True)
+        yield self._table.chain("forward", _forward(), Hook("filter", "forward", FILTER))
         # Before policies (-6, -5) and our own filter: the admin's rules see every packet first.
-        yield self._chain(USER_CHAIN, "filter", "forward", USER_PRIORITY, None)
-        yield self._chain("postrouting", "nat", "postrouting", SRCNAT, _postrouting())
-
-    def _chain(
-        self,
-        name: str,
-        kind: str | None = None,
-        hook: str | None = None,
-        priority: int | None = None,
-        rules: tuple[Rule, ...] | None = (),
-    ) -> NftChain:
-        policy = "accept" if hook else None
-        key = chain_key(FAMILY, self._table, name)
-        return NftChain(
-            key=key, origin=self._origin, type=kind, hook=hook, priority=priority, policy=policy, rules=rules
-        )
-
-    def _set(self, name: str, kind: str, data_type: str | None = None, *, interval: bool = False) -> NftSet:
-        key = set_key(FAMILY, self._table, name)
-        return NftSet(key=key, origin=self._origin, type=kind, data_type=data_type, interval=interval)
-
-    def _element(self, name: str, element: str, value: str | None = None) -> NftElement:
-        key = element_key(FAMILY, self._table, name, element)
-        return NftElement(key=key, origin=self._origin, value=value)
+        yield self._table.chain(USER_CHAIN, None, Hook("filter", "forward", USER_PRIORITY))
+        yield self._table.chain("postrouting", _postrouting(), Hook("nat", "postrouting", SRCNAT))
 
 
 def _inward(zone: Zone) -> Iterable[Rule]:

@@ -38,20 +38,11 @@ from reconciler.drivers.nftexpr import (
     rule,
     vmap,
 )
+from reconciler.drivers.nfttable import Hook, Table
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
 from reconciler.policy.view import ALWAYS_ICMPV6, INGRESS
-from reconciler.resources.nft import (
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    Rule,
-    chain_key,
-    element_key,
-    set_key,
-    table_key,
-)
+from reconciler.resources.nft import Rule
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, Topology
 
@@ -80,10 +71,10 @@ class GuardFeature:
         closed = list(_closed(topology))
         if not ports and not closed:
             return
-        table = _Table(table_name(facts.owner))
-        yield from _frame(table_name(facts.owner))
+        table = Table(FAMILY, table_name(facts.owner), _ORIGIN)
+        yield from _frame(table.name)
         for port, network, endpoint in ports:
-            yield from table.port(port, network, endpoint)
+            yield from _render_port(table, port, network, endpoint)
         for port, endpoint in closed:
             yield table.element("closed", port, endpoint.origin)
 
@@ -115,67 +106,40 @@ def _closed(topology: Topology) -> Iterator[tuple[str, EndpointView]]:
 @cache
 def _frame(table: str) -> tuple[Resource, ...]:
     """What is there once, however many ports."""
-    return tuple(_Table(table).frame())
+    return tuple(_render_frame(Table(FAMILY, table, _ORIGIN)))
 
 
-class _Table:
-    def __init__(self, table: str) -> None:
-        self._table = table
+def _render_frame(table: Table) -> Iterable[Resource]:
+    yield table.itself()
+    yield table.set("ports", "ifname")
+    yield table.set("closed", "ifname")
+    yield table.set("frames", "ifname . ether_type")
+    yield table.set("macs", "ifname . ether_addr")
+    yield table.set("addresses4", "ifname . ipv4_addr")
+    yield table.set("addresses6", "ifname . ipv6_addr")
+    yield table.set("targets", "ifname", "verdict")
+    yield table.chain("prerouting", tuple(_guard()), Hook("filter", "prerouting", PRIORITY))
+    for hook in ("forward", "output"):
+        yield table.chain(f"closed-{hook}", tuple(_closed_rules()), Hook("filter", hook, PRIORITY))
 
-    def frame(self) -> Iterable[Resource]:
-        yield NftTable(key=table_key(FAMILY, self._table), origin=_ORIGIN)
-        yield self._set("ports", "ifname")
-        yield self._set("closed", "ifname")
-        yield self._set("frames", "ifname . ether_type")
-        yield self._set("macs", "ifname . ether_addr")
-        yield self._set("addresses4", "ifname . ipv4_addr")
-        yield self._set("addresses6", "ifname . ipv6_addr")
-        yield self._set("targets", "ifname", "verdict")
-        yield self._chain("prerouting", tuple(_guard()), "prerouting", PRIORITY)
-        for hook in ("forward", "output"):
-            yield self._chain(f"closed-{hook}", tuple(_closed_rules()), hook, PRIORITY)
 
-    def port(self, port: str, network: NetworkView, endpoint: EndpointView) -> Iterable[Resource]:
-        """What is one port's own."""
-        at = endpoint.origin
-        yield self.element("ports", port, at)
-        for kind in endpoint.ether_types:
-            yield self.element("frames", f"{port} . {_NAMES.get(kind, kind)}", at)
-        yield self.element("macs", f"{port} . {endpoint.mac}", at)
-        own = [address.ip for address in (*endpoint.addresses, *endpoint.link_local)]
-        for address in own:
-            yield self.element(f"addresses{address.version}", f"{port} . {address}", at)
-        if network.ipv6:
-            yield self.element("addresses6", f"{port} . ::", at)
-            numbers = [f"0x{int(address):032x}" for address in sorted(a for a in own if a.version == 6)]
-            chain = f"target-{port}"
-            foreign = match(_TARGET, one_of(numbers), "!=")
-            yield self._chain(chain, (rule("advertises somebody else's address", foreign, COUNTER, DROP),), at=at)
-            yield self.element("targets", port, at, f"goto {chain}")
-
-    def element(self, name: str, element: str, at: Origin, value: str | None = None) -> NftElement:
-        return NftElement(key=element_key(FAMILY, self._table, name, element), origin=at, value=value)
-
-    def _set(self, name: str, kind: str, data: str | None = None) -> NftSet:
-        return NftSet(key=set_key(FAMILY, self._table, name), origin=_ORIGIN, type=kind, data_type=data)
-
-    def _chain(
-        self,
-        name: str,
-        rules: tuple[Rule, ...],
-        hook: str | None = None,
-        priority: int | None = None,
-        at: Origin = _ORIGIN,
-    ) -> NftChain:
-        return NftChain(
-            key=chain_key(FAMILY, self._table, name),
-            origin=at,
-            type="filter" if hook else None,
-            hook=hook,
-            priority=priority,
-            policy="accept" if hook else None,
-            rules=rules,
-        )
+def _render_port(table: Table, port: str, network: NetworkView, endpoint: EndpointView) -> Iterable[Resource]:
+    """What is one port's own."""
+    at = endpoint.origin
+    yield table.element("ports", port, at)
+    for kind in endpoint.ether_types:
+        yield table.element("frames", f"{port} . {_NAMES.get(kind, kind)}", at)
+    yield table.element("macs", f"{port} . {endpoint.mac}", at)
+    own = [address.ip for address in (*endpoint.addresses, *endpoint.link_local)]
+    for address in own:
+        yield table.element(f"addresses{address.version}", f"{port} . {address}", at)
+    if network.ipv6:
+        yield table.element("addresses6", f"{port} . ::", at)
+        numbers = [f"0x{int(address):032x}" for address in sorted(a for a in own if a.version == 6)]
+        chain = f"target-{port}"
+        foreign = match(_TARGET, one_of(numbers), "!=")
+        yield table.chain(chain, (rule("advertises somebody else's address", foreign, COUNTER, DROP),), origin=at)
+        yield table.element("targets", port, at, f"goto {chain}")
 
 
 def _foreign(what: Expr, name: str) -> Expr:

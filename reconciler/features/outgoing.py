@@ -7,17 +7,8 @@ from typing import ClassVar
 
 from reconciler.drivers.firewall import FAMILY, SRCNAT, table_name
 from reconciler.drivers.nftexpr import MASQUERADE, address, match, rule, source_in
+from reconciler.drivers.nfttable import Hook, Table
 from reconciler.errors import Origin, Problem
-from reconciler.resources.nft import (
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    chain_key,
-    element_key,
-    set_key,
-    table_key,
-)
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import NodeFacts, SubnetView, Topology
 
@@ -40,28 +31,18 @@ class OutgoingFeature:
     def render(self, topology: Topology, facts: NodeFacts) -> Iterable[Resource]:
         if not _translates(topology):
             return
-        table = table_name(facts.owner)
-        yield NftTable(key=table_key(FAMILY, table), origin=_FEATURE)
+        table = Table(FAMILY, table_name(facts.owner), _FEATURE)
+        yield table.itself()
         rules = []
         for version, kind in _KINDS.items():
             for name in ("pools", "pools-nat"):
-                key = set_key(FAMILY, table, f"{name}{version}")
-                yield NftSet(key=key, origin=_FEATURE, type=kind, interval=True)
+                yield table.set(f"{name}{version}", kind, interval=True)
             leaving = match(address(version, "destination"), f"@pools{version}", "!=")
             rules.append(rule("out of the pools", source_in(version, f"pools-nat{version}"), leaving, MASQUERADE))
-        yield NftChain(
-            key=chain_key(FAMILY, table, "pools-postrouting"),
-            origin=_FEATURE,
-            type="nat",
-            hook="postrouting",
-            priority=SRCNAT,
-            policy="accept",
-            rules=tuple(rules),
-        )
+        yield table.chain("pools-postrouting", rules, Hook("nat", "postrouting", SRCNAT))
         for subnet in _pooled(topology):
             for name in ("pools", "pools-nat") if subnet.pool is not None and subnet.pool.nat else ("pools",):
-                key = element_key(FAMILY, table, f"{name}{subnet.cidr.version}", str(subnet.cidr))
-                yield NftElement(key=key, origin=subnet.origin)
+                yield table.element(f"{name}{subnet.cidr.version}", str(subnet.cidr), subnet.origin)
 
 
 def _pooled(topology: Topology) -> Iterable[SubnetView]:

@@ -25,12 +25,13 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from ipaddress import collapse_addresses
 from itertools import product
 from typing import ClassVar
 
+from reconciler.drivers import nfttable
 from reconciler.drivers.driver import Place, host_port, place_of
 from reconciler.drivers.firewall import DSTNAT, FAMILY, RAW, table_name
 from reconciler.drivers.nftexpr import (
@@ -55,6 +56,7 @@ from reconciler.drivers.nftexpr import (
     rule,
     vmap,
 )
+from reconciler.drivers.nfttable import Hook
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
 from reconciler.policy.view import (
@@ -77,17 +79,7 @@ from reconciler.policy.view import (
     RuleView,
     is_link_local,
 )
-from reconciler.resources.nft import (
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    Rule,
-    chain_key,
-    element_key,
-    set_key,
-    table_key,
-)
+from reconciler.resources.nft import Rule, chain_key
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import Address, NodeFacts, Subnet, Topology
 
@@ -210,6 +202,10 @@ class Table:
     links: Mapping[str, Party] = field(default_factory=dict)
     _found: dict[str, Resource] = field(default_factory=dict)  # by key, as text: what is shared is rendered once
     _members: dict[str, tuple[Party, ...]] = field(default_factory=dict)
+    _own: nfttable.Table = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._own = nfttable.Table(FAMILY, self.table, _FEATURE, self.netns)
 
     def render(self) -> Iterable[Resource]:
         """Everything, or nothing where no policy is about these parties."""
@@ -218,7 +214,7 @@ class Table:
         early = [place for place in _EARLY if self._early(place)]
         if not any(maps.values()) and not any(hosts.values()) and not early:
             return ()
-        self._add(NftTable(key=table_key(FAMILY, self.table, self.netns)))
+        self._add(replace(self._own, origin=Origin()).itself())
         for place in early:
             self._before_all(place)
         self._bases(hosts)
@@ -507,33 +503,15 @@ class Table:
         return self._found.setdefault(str(resource.key), resource) is resource
 
     def _set(self, name: str, kind: str, data: str | None = None, *, interval: bool = False) -> bool:
-        key = set_key(FAMILY, self.table, name, self.netns)
-        return self._add(NftSet(key=key, origin=_FEATURE, type=kind, data_type=data, interval=interval))
+        return self._add(self._own.set(name, kind, data, interval=interval))
 
     def _element(self, name: str, element: str, origin: Origin, value: str | None = None) -> None:
-        key = element_key(FAMILY, self.table, name, element, self.netns)
-        self._add(NftElement(key=key, origin=origin, value=value))
+        self._add(self._own.element(name, element, origin, value))
 
     def _chain(
-        self,
-        name: str,
-        rules: Sequence[Rule],
-        origin: Origin | None = None,
-        *,
-        hook: str | None = None,
-        priority: int | None = None,
+        self, name: str, rules: Sequence[Rule], origin: Origin | None = None, *, hook: str = "", priority: int = 0
     ) -> None:
-        self._add(
-            NftChain(
-                key=chain_key(FAMILY, self.table, name, self.netns),
-                origin=origin or _FEATURE,
-                type="filter" if hook else None,
-                hook=hook,
-                priority=priority,
-                policy="accept" if hook else None,
-                rules=tuple(rules),
-            )
-        )
+        self._add(self._own.chain(name, rules, Hook("filter", hook, priority) if hook else None, origin))
 
 
 _FEATURE = Origin(document="policies")

@@ -18,7 +18,7 @@ against other programs. An internal network has no way out, so it does not get t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import ClassVar
 
@@ -39,21 +39,12 @@ from reconciler.drivers.nftexpr import (
     payload,
     rule,
 )
+from reconciler.drivers.nfttable import Hook, Table
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
 from reconciler.resources.attended import attendant_process
 from reconciler.resources.conntrack import Conntrack, conntrack_key
-from reconciler.resources.nft import (
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    Rule,
-    chain_key,
-    element_key,
-    set_key,
-    table_key,
-)
+from reconciler.resources.nft import NftElement, Rule
 from reconciler.resources.relay import Relay, relay_key
 from reconciler.resources.resource import Key, Resource
 from reconciler.resources.sysctl import Sysctl, sysctl_key
@@ -195,14 +186,15 @@ class PortsFeature:
         found = list(publications(topology.networks))
         if not found:
             return
-        table = _Table(facts.owner)
-        yield from table.frame()
+        table = Table(FAMILY, table_name(facts.owner), _FEATURE)
+        parts = _Parts(table)
+        yield from parts.frame()
         for network in topology.networks:
             interface = drivers()[network.driver].host_interface(network)
             if network.internal and interface is not None:
                 yield table.element("sealed", interface, network.origin)
         for one in found:
-            yield from table.publication(one)
+            yield from parts.publication(one)
         held = [relay for one in found for relay in _relays(one)]
         if held:
             yield attendant_process(_FEATURE)
@@ -308,37 +300,37 @@ def _relays(one: Publication) -> Iterable[Relay]:
         )
 
 
-class _Table:
+class _Parts:
     """The part of an owner's table that is about published ports."""
 
-    def __init__(self, owner: str) -> None:
-        self._table = table_name(owner)
+    def __init__(self, table: Table) -> None:
+        self._table = table
 
     def frame(self) -> Iterable[Resource]:
-        yield NftTable(key=table_key(FAMILY, self._table), origin=_FEATURE)
-        yield self._set("bridges", "ifname")
-        yield self._set("sealed", "ifname")
-        yield self._set("hairpin", "ifname . ifname")
+        yield self._table.itself()
+        yield self._table.set("bridges", "ifname")
+        yield self._table.set("sealed", "ifname")
+        yield self._table.set("hairpin", "ifname . ifname")
         for version, kind in _ADDRESS.items():
             triple = f"{kind} . inet_proto . inet_service"
             for where, key in (("publish", "inet_proto . inet_service"), ("publish-at", triple)):
-                yield self._set(f"{where}{version}", key, kind)
-                yield self._set(f"{where}{version}-port", key, "inet_service")
-                yield self._set(f"{where}{version}-range", key, kind, interval=True)
+                yield self._table.set(f"{where}{version}", key, kind)
+                yield self._table.set(f"{where}{version}-port", key, "inet_service")
+                yield self._table.set(f"{where}{version}-range", key, kind, interval=True)
             for name in ("published", "opened"):
-                yield self._set(f"{name}{version}", triple)
-                yield self._set(f"{name}{version}-range", triple, interval=True)
-            yield self._set(f"self{version}", f"{kind} . {kind}")
-        yield self._chain("publish", tuple(_translations()))
-        yield self._chain("published", tuple(_admissions("published")))
-        yield self._chain("opened", tuple(_admissions("opened")))
+                yield self._table.set(f"{name}{version}", triple)
+                yield self._table.set(f"{name}{version}-range", triple, interval=True)
+            yield self._table.set(f"self{version}", f"{kind} . {kind}")
+        yield self._table.chain("publish", tuple(_translations()))
+        yield self._table.chain("published", tuple(_admissions("published")))
+        yield self._table.chain("opened", tuple(_admissions("opened")))
         yield from self._hooks()
 
     def _hooks(self) -> Iterable[Resource]:
         publish = rule("published ports", LOCAL, jump("publish"))
         sealed = rule("internal networks do not get out by this door", meta("iifname", "@sealed"), RETURN)
         loopback = {"prefix": {"addr": "127.0.0.0", "len": 8}}
-        yield self._chain(
+        yield self._table.chain(
             "loopback",
             (
                 rule(
@@ -348,18 +340,18 @@ class _Table:
                     DROP,
                 ),
             ),
-            hook=("filter", "prerouting", RAW),
+            hook=Hook("filter", "prerouting", RAW),
         )
-        yield self._chain("publish-prerouting", (sealed, publish), hook=("nat", "prerouting", DSTNAT))
+        yield self._table.chain("publish-prerouting", (sealed, publish), hook=Hook("nat", "prerouting", DSTNAT))
         others = (_daddr(4, loopback), _daddr(4, "127.0.0.1", "!="))
-        yield self._chain(
+        yield self._table.chain(
             "publish-output",
             (
                 rule("other loopback addresses are other programs'", *others, RETURN),
                 rule("no route leads away from ::1: a relay's", _daddr(6, "::1"), RETURN),
                 publish,
             ),
-            hook=("nat", "output", DSTNAT),
+            hook=Hook("nat", "output", DSTNAT),
         )
         pair = concat({"meta": {"key": "iifname"}}, {"meta": {"key": "oifname"}})
         rules = [rule("back to a neighbour, by the host", TRANSLATED, match(pair, "@hairpin"), MASQUERADE)]
@@ -368,7 +360,7 @@ class _Table:
             rules.append(rule("back to itself, by the host", TRANSLATED, match(both, f"@self{version}"), MASQUERADE))
         source = match(address(4, "source"), loopback)
         rules.append(rule("from the host itself", TRANSLATED, source, meta("oifname", "@bridges"), MASQUERADE))
-        yield self._chain("publish-postrouting", tuple(rules), hook=("nat", "postrouting", SRCNAT - 1))
+        yield self._table.chain("publish-postrouting", tuple(rules), hook=Hook("nat", "postrouting", SRCNAT - 1))
 
     def publication(self, one: Publication) -> Iterable[Resource]:
         at = one.ports.origin
@@ -386,9 +378,9 @@ class _Table:
                 *self._ports(f"published{version}", f"{to} . ", one, None, inside=True),
             ]
             yield from elements
-            yield self.element("hairpin", f"{one.bridge} . {one.bridge}", _FEATURE)
-            yield self.element("bridges", one.bridge, _FEATURE)
-            yield self.element(f"self{version}", f"{to} . {to}", _FEATURE)
+            yield self._table.element("hairpin", f"{one.bridge} . {one.bridge}", _FEATURE)
+            yield self._table.element("bridges", one.bridge, _FEATURE)
+            yield self._table.element(f"self{version}", f"{to} . {to}", _FEATURE)
             yield from self._connections(one, version, (elements[0].key,), at)
 
     @staticmethod
@@ -405,31 +397,14 @@ class _Table:
         last = ports.to + ports.last - ports.first
         if ports.first != ports.last and (ports.first == ports.to or inside):
             first, last = (ports.to, last) if inside else (ports.first, ports.last)
-            yield self.element(f"{name}-range", f"{lead}{ports.protocol} . {first}-{last}", ports.origin, to)
+            yield self._table.element(f"{name}-range", f"{lead}{ports.protocol} . {first}-{last}", ports.origin, to)
             return
         for number in range(ports.last - ports.first + 1):
             port = number + (ports.to if inside else ports.first)
             element = f"{lead}{ports.protocol} . {port}"
-            yield self.element(name, element, ports.origin, to)
+            yield self._table.element(name, element, ports.origin, to)
             if to is not None:
-                yield self.element(f"{name}-port", element, ports.origin, str(ports.to + number))
-
-    # -- resources -----------------------------------------------------------------------------------------
-
-    def element(self, name: str, element: str, origin: Origin, value: str | None = None) -> NftElement:
-        key = element_key(FAMILY, self._table, name, element)
-        return NftElement(key=key, origin=origin, value=value)
-
-    def _set(self, name: str, kind: str, data: str | None = None, *, interval: bool = False) -> NftSet:
-        key = set_key(FAMILY, self._table, name)
-        return NftSet(key=key, origin=_FEATURE, type=kind, data_type=data, interval=interval)
-
-    def _chain(self, name: str, rules: tuple[Rule, ...], hook: tuple[str, str, int] | None = None) -> NftChain:
-        chain = NftChain(key=chain_key(FAMILY, self._table, name), origin=_FEATURE, rules=rules)
-        if hook is None:
-            return chain
-        kind, place, priority = hook
-        return replace(chain, type=kind, hook=place, priority=priority, policy="accept")
+                yield self._table.element(f"{name}-port", element, ports.origin, str(ports.to + number))
 
 
 def _daddr(version: int, value: object, op: str = "==") -> Expr:

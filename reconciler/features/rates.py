@@ -14,27 +14,17 @@ inside a bridge where its frames pass the IP hooks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
 from reconciler.drivers.driver import Place, holds_rates, host_port, place_of
 from reconciler.drivers.firewall import FAMILY, FILTER, table_name
 from reconciler.drivers.nftexpr import DROP, Expr, address, match, payload, rule, vmap
+from reconciler.drivers.nfttable import Hook, Table
 from reconciler.drivers.registry import drivers
 from reconciler.drivers.routed import port_of
 from reconciler.errors import Origin, Problem
-from reconciler.resources.nft import (
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    Rule,
-    chain_key,
-    element_key,
-    set_key,
-    table_key,
-)
 from reconciler.resources.qdisc import Qdisc, qdisc_key
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, RateView, Topology
@@ -115,7 +105,7 @@ class _Table:
     """The part of an owner's table that counts connections and sets DSCP: nothing where nobody asks for it."""
 
     def __init__(self, owner: str) -> None:
-        self._table = table_name(owner)
+        self._table = Table(FAMILY, table_name(owner), _FEATURE)
 
     def render(self, topology: Topology) -> Iterable[Resource]:
         local = [
@@ -127,7 +117,7 @@ class _Table:
         counted = [endpoint for endpoint in local if endpoint.connections_in or endpoint.connections_out]
         marked = [endpoint for endpoint in local if endpoint.dscp is not None]
         if counted or marked:
-            yield NftTable(key=table_key(FAMILY, self._table), origin=_FEATURE)
+            yield self._table.itself()
         if counted:
             yield from self._connections(counted)
         if marked:
@@ -136,51 +126,37 @@ class _Table:
     def _connections(self, endpoints: Iterable[EndpointView]) -> Iterable[Resource]:
         for way, most in (("in", "connections_in"), ("out", "connections_out")):
             for version, kind in _KINDS.items():
-                key = set_key(FAMILY, self._table, f"connections-{way}{version}")
-                yield NftSet(key=key, origin=_FEATURE, type=kind, data_type="verdict")
+                yield self._table.set(f"connections-{way}{version}", kind, "verdict")
             for endpoint in endpoints:
                 number = getattr(endpoint, most)
                 if number is not None:
                     name = f"connections-{way}-{endpoint.network}.{endpoint.name}"
                     over: Expr = {"ct count": {"val": number, "inv": True}}
-                    yield self._chain(name, [rule(f"{number} at once", over, DROP)], endpoint.origin)
+                    yield self._table.chain(name, [rule(f"{number} at once", over, DROP)], origin=endpoint.origin)
                     yield from self._elements(f"connections-{way}", endpoint, f"jump {name}")
         rules = [
             rule("connections", _NEW, vmap(address(version, side), f"connections-{way}{version}"))
             for version in _KINDS
             for way, side in (("out", "source"), ("in", "destination"))
         ]
-        yield self._chain("connections", rules, _FEATURE, FILTER - 10)
+        yield self._table.chain("connections", rules, Hook("filter", "forward", FILTER - 10))
 
     def _dscp(self, endpoints: Iterable[EndpointView]) -> Iterable[Resource]:
         rules = []
         for value in sorted({endpoint.dscp for endpoint in endpoints if endpoint.dscp is not None}):
             for version, kind in _KINDS.items():
                 name = f"dscp-{value}-{version}"
-                yield NftSet(key=set_key(FAMILY, self._table, name), origin=_FEATURE, type=kind)
+                yield self._table.set(name, kind)
                 field: Expr = payload("ip" if version == 4 else "ip6", "dscp")
                 change: Expr = {"mangle": {"key": field, "value": value}}
                 rules.append(rule(f"DSCP {value}", match(address(version, "source"), f"@{name}"), change))
         for endpoint in endpoints:
             yield from self._elements(f"dscp-{endpoint.dscp}-", endpoint, None)
-        yield self._chain("dscp", rules, _FEATURE, MANGLE)
+        yield self._table.chain("dscp", rules, Hook("filter", "forward", MANGLE))
 
     def _elements(self, name: str, endpoint: EndpointView, value: str | None) -> Iterable[Resource]:
         for own in endpoint.addresses:
-            key = element_key(FAMILY, self._table, f"{name}{own.version}", str(own.ip))
-            yield NftElement(key=key, origin=endpoint.origin, value=value)
-
-    def _chain(self, name: str, rules: Sequence[Rule], origin: Origin, priority: int | None = None) -> NftChain:
-        based = priority is not None
-        return NftChain(
-            key=chain_key(FAMILY, self._table, name),
-            origin=origin,
-            type="filter" if based else None,
-            hook="forward" if based else None,
-            priority=priority,
-            policy="accept" if based else None,
-            rules=tuple(rules),
-        )
+            yield self._table.element(f"{name}{own.version}", str(own.ip), endpoint.origin, value)
 
 
 FEATURE = RatesFeature()

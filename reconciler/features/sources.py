@@ -12,19 +12,10 @@ from typing import ClassVar
 
 from reconciler.drivers.firewall import FAMILY, RAW, table_name
 from reconciler.drivers.nftexpr import ACCEPT, COUNTER, DROP, concat, match, meta, one_of, payload, rule
+from reconciler.drivers.nfttable import Hook, Table
 from reconciler.drivers.routed import port_of
 from reconciler.errors import Origin, Problem
-from reconciler.resources.nft import (
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    Rule,
-    chain_key,
-    element_key,
-    set_key,
-    table_key,
-)
+from reconciler.resources.nft import Rule
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import EndpointView, NodeFacts, Topology
 
@@ -49,32 +40,22 @@ class SourcesFeature:
         ports = [(port, endpoint) for port, endpoint in _routed(topology) if endpoint.guard]
         if not ports:
             return
-        table = table_name(facts.owner)
-        yield NftTable(key=table_key(FAMILY, table), origin=_FEATURE)
-        yield NftSet(key=set_key(FAMILY, table, "routed"), origin=_FEATURE, type="ifname")
+        table = Table(FAMILY, table_name(facts.owner), _FEATURE)
+        yield table.itself()
+        yield table.set("routed", "ifname")
         for version, kind in _KINDS.items():
-            name = f"sources{version}"
-            yield NftSet(key=set_key(FAMILY, table, name), origin=_FEATURE, type=f"ifname . {kind}")
-        yield NftChain(
-            key=chain_key(FAMILY, table, "sources"),
-            origin=_FEATURE,
-            type="filter",
-            hook="prerouting",
-            priority=RAW,
-            policy="accept",
-            rules=tuple(_rules()),
-        )
+            yield table.set(f"sources{version}", f"ifname . {kind}")
+        yield table.chain("sources", tuple(_rules()), Hook("filter", "prerouting", RAW))
         own: dict[str, list[EndpointView]] = {}
         for network in topology.networks:
             for endpoint in network.local:
                 own.setdefault(endpoint.sandbox.netns, []).append(endpoint)
         for port, endpoint in ports:
             at = endpoint.origin
-            yield NftElement(key=element_key(FAMILY, table, "routed", port), origin=at)
+            yield table.element("routed", port, at)
             addresses = {a.ip for other in own[endpoint.sandbox.netns] for a in other.addresses}
             for address in sorted(addresses | {a.ip for a in endpoint.link_local}, key=str):
-                key = element_key(FAMILY, table, f"sources{address.version}", f"{port} . {address}")
-                yield NftElement(key=key, origin=at)
+                yield table.element(f"sources{address.version}", f"{port} . {address}", at)
 
 
 def _routed(topology: Topology) -> Iterator[tuple[str, EndpointView]]:
