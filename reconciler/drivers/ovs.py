@@ -9,14 +9,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from reconciler.drivers.cable import cable_name, render_cable
-from reconciler.drivers.ovsbridge import (
-    Checks,
-    Switch,
-    SwitchEndpointOptions,
-    SwitchOptions,
-    bridge_name,
-    check_endpoint,
-)
+from reconciler.drivers.ovsbridge import Switch, bridge_name
+from reconciler.drivers.ovscheck import Checks, check_endpoint
+from reconciler.drivers.ovsoptions import SwitchEndpointOptions, SwitchOptions
 from reconciler.drivers.ovsrates import burst_of, check_rates, hold_rates, queue, queue_name
 from reconciler.drivers.plug import render_plug
 from reconciler.errors import Problem

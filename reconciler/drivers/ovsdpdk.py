@@ -13,7 +13,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from reconciler.drivers.driver import Place
-from reconciler.drivers.ovsbridge import Checks, Switch, SwitchEndpointOptions, SwitchOptions, Tagged, check_endpoint
+from reconciler.drivers.ovsbridge import Switch
+from reconciler.drivers.ovscheck import Checks, check_endpoint
+from reconciler.drivers.ovsoptions import SwitchEndpointOptions, SwitchOptions, Tagged
 from reconciler.drivers.ovsrates import check_rates, hold_rates, queue_name
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.model import Model

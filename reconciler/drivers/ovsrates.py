@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.drivers.ovsbridge import SwitchOptions
+from reconciler.drivers.ovsoptions import SwitchOptions
 from reconciler.errors import Origin, Problem
 from reconciler.resources.ovs import OvsQos, OvsQueue, ovs_qos_key, ovs_queue_key
 from reconciler.resources.ovs_flow import OvsFlow, flow_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reconciler.drivers.ovsbridge import SwitchEndpointOptions, SwitchOptions
+from reconciler.drivers.ovsoptions import SwitchEndpointOptions, SwitchOptions
 from tests.kernel.fields.case import EXCHANGE, IN_PLACE, Case, Documents, document
 from tests.kernel.switch import START_DPDK
 
