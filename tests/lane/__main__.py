@@ -22,7 +22,9 @@ from tests.lane.machine import Machine
 from tests.lane.selection import Choice
 
 GUESTS = 2
+_FAILURES = 1  # pytest's exit status for "tests failed"
 _NOTHING = 5  # pytest's exit status for "no tests were collected"
+_AGAIN = ("--lf", "--last-failed-no-failures=none")
 
 
 def choose(choice: Choice, arguments: Sequence[str]) -> list[str]:
@@ -37,10 +39,11 @@ def choose(choice: Choice, arguments: Sequence[str]) -> list[str]:
         return file.read().splitlines()
 
 
-def pytest_command(machine: Machine, guests: int, arguments: Sequence[str]) -> list[str]:
-    """The command that runs pytest with these arguments in so many guests."""
+def pytest_command(machine: Machine, guests: int, arguments: Sequence[str], *, dealt: bool = False) -> list[str]:
+    """The command that runs pytest with these arguments in so many guests; in one guest as a whole, unless its tests
+    shall be dealt out to it, which keeps pytest's cache outside."""
     guest = [sys.executable, "-m", "tests.lane.guest", "--machine", machine]
-    if guests == 1:
+    if guests == 1 and not dealt:
         return [*guest, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     spec = f"{guests}*popen//python={' '.join([*guest, '--stdin', sys.executable])}"
     return [sys.executable, "-m", "pytest", "--dist", "worksteal", "--tx", spec, *arguments]
@@ -88,7 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             listing = Path(folder, "tests")
             listing.write_text("".join(f"{test}\n" for test in tests))
             arguments = [f"@{listing}", *[a for a in arguments if a.startswith("-")]]
-        return subprocess.run(pytest_command(given.machine, guests, arguments), cwd=ROOT, check=False).returncode
+        status = subprocess.run(pytest_command(given.machine, guests, arguments), cwd=ROOT, check=False).returncode
+        if status == _FAILURES and guests > 1 and os.environ.get("CI") == "true":
+            print("lane: what failed is tried once more, one by one", flush=True)  # for the reason in .ci/test
+            again = pytest_command(given.machine, 1, [*arguments, *_AGAIN], dealt=True)
+            status = subprocess.run(again, cwd=ROOT, check=False).returncode
+        return status
 
 
 if __name__ == "__main__":
