@@ -17,9 +17,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from reconciler.drivers import registry as drivers
 from reconciler.engine import guard as guarding
-from reconciler.engine import render as rendering
 from reconciler.engine.describe import describe, explanation
 from reconciler.engine.doctor import examine, require_capabilities, require_kernel
 from reconciler.engine.execute import Progress, never
@@ -30,21 +28,20 @@ from reconciler.engine.reach import Reach, Service
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
 from reconciler.engine.transaction import Look, Transaction, about, interrupted, recover
+from reconciler.engine.validate import Asked, check_lock, read, store_lock, validate
 from reconciler.engine.wayfind import Told, explain_way
-from reconciler.errors import ConflictError, ManifestError, Origin, PlanError, Problem, StaleError, UsageError
+from reconciler.errors import ConflictError, ManifestError, PlanError, Problem, StaleError, UsageError
 from reconciler.host import history, journal
 from reconciler.host.host import STATE_FOLDER, Host
 from reconciler.host.lock import HostLock
 from reconciler.host.step import Step, unhindered
-from reconciler.manifest.load import Manifests, Memory, UnsoundError, load
-from reconciler.manifest.lockfile import LOCK_NAME, Lock, read_lock, write_lock
-from reconciler.manifest.source import MAX_FILE, STDIN
+from reconciler.manifest.load import Memory
+from reconciler.manifest.source import MAX_FILE
 from reconciler.planner.diff import make_plan
 from reconciler.planner.file import check_asked, check_stale
 from reconciler.planner.fingerprint import fingerprint
 from reconciler.planner.plan import Observation, Plan
 from reconciler.resources.resource import Key, Resource
-from reconciler.topology.resolve import Resolved, resolve
 from reconciler.topology.view import NodeFacts
 
 if TYPE_CHECKING:
@@ -124,7 +121,7 @@ class NetworkController:
         if options.snapshot is not None:
             facts = read_snapshot(options.snapshot).facts
             node = self.node if self._named else facts.name
-        return self._validate(sources, stdin, options, replace(facts, owner=self.owner), node, {}, memory)
+        return self._validate(sources, stdin, options, replace(facts, owner=self.owner), node, memory=memory)
 
     def validate_nodes(
         self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
@@ -136,14 +133,15 @@ class NetworkController:
         def again() -> IO[bytes] | None:
             return BytesIO(text) if text is not None else None
 
-        found = self._load(sources, again(), NodeFacts(name=self.node, owner=self.owner), "", None)
+        everyone = Asked(sources, again(), node="", environment=self.environment)
+        found = read(everyone, NodeFacts(name=self.node, owner=self.owner))
         nodes = [document.name for document in found.documents if document.kind == "Node"] or [self.node]
         results: list[Validated] = []
         problems: list[Problem] = []
         for node in nodes:
             facts = NodeFacts(name=node, owner=self.owner)
             try:
-                results.append(self._validate(sources, again(), options, facts, node, {}))
+                results.append(self._validate(sources, again(), options, facts, node))
             except ManifestError as error:
                 problems += error.problems
         if problems:
@@ -158,7 +156,7 @@ class NetworkController:
                 raise UsageError(
                     "manifests from standard input have no lock file beside them; name one with --lock-file"
                 )
-            self._store_lock(validated)
+            store_lock(validated)
         return validated
 
     def _validate(
@@ -168,95 +166,11 @@ class NetworkController:
         options: PlanOptions,
         facts: NodeFacts,
         node: str,
-        seconds: dict[str, float],
+        seconds: dict[str, float] | None = None,
         memory: Memory | None = None,
     ) -> Validated:
-        clock = perf_counter()
-        if options.allow_empty:  # a folder that is gone is an empty one: Git keeps no other
-            sources = [source for source in sources if source == STDIN or os.path.lexists(source)]
-        manifests = self._load(sources, stdin, facts, node, memory)
-        if not manifests.documents and not options.allow_empty:
-            raise ManifestError(
-                [
-                    Problem(
-                        Origin(document=", ".join(sources) or "manifests"),
-                        "no documents were found",
-                        "name a file or folder with manifests, or say --allow-empty to mean 'nothing at all'",
-                    )
-                ]
-            )
-        lock_path = self._lock_path(manifests)
-        lock = read_lock(lock_path) if lock_path is not None else Lock()
-        seconds["load"] = perf_counter() - clock
-        clock = perf_counter()
-        resolved = resolve(
-            manifests.documents,
-            node=node,
-            lock=lock,
-            facts=facts,
-            locked=options.locked,
-            allow_empty=options.allow_empty,
-        )
-        problems = tuple(rendering.check(resolved.topology))
-        if problems:
-            raise ManifestError(problems)
-        seconds["resolve"] = perf_counter() - clock
-        clock = perf_counter()
-        desired = rendering.render(resolved.topology, facts)
-        seconds["render"] = perf_counter() - clock
-        return self._validated(resolved, desired, lock, lock_path, manifests)
-
-    def _load(
-        self, sources: Sequence[str], stdin: IO[bytes] | None, facts: NodeFacts, node: str, memory: Memory | None
-    ) -> Manifests:
-        """Raises ManifestError with what is wrong in documents, and between those that are right by themselves."""
-        try:
-            return load(
-                sources,
-                options=drivers.options(),
-                node=node,
-                environment=self.environment,
-                stdin=stdin,
-                memory=memory,
-            )
-        except UnsoundError as error:
-            problems = list(error.problems)
-            try:
-                resolved = resolve(error.sound, node=node, lock=Lock(), facts=facts, allow_empty=True)
-                problems += rendering.check(resolved.topology)
-            except (ManifestError, PlanError) as between:
-                problems += between.problems
-            raise ManifestError(problems) from None
-
-    @staticmethod
-    def _validated(
-        resolved: Resolved, desired: tuple[Resource, ...], lock: Lock, lock_path: Path | None, manifests: Manifests
-    ) -> Validated:
-        return Validated(
-            topology=resolved.topology,
-            desired=desired,
-            lock=resolved.lock,
-            lock_path=lock_path,
-            lock_changed=resolved.lock != lock,
-            conflicts=tuple(resolved.conflicts),
-            root=manifests.root,
-        )
-
-    def _lock_path(self, manifests: Manifests) -> Path | None:
-        if self.lock_file is not None:
-            return self.lock_file
-        return manifests.root / LOCK_NAME if manifests.root is not None else None
-
-    @staticmethod
-    def _check_lock(validated: Validated) -> None:
-        """Raise UsageError now rather than when all is done."""
-        if validated.lock_path is not None:
-            write_lock(validated.lock_path, validated.lock, keep=False)
-
-    @staticmethod
-    def _store_lock(validated: Validated) -> None:
-        if validated.lock_changed and validated.lock_path is not None:
-            write_lock(validated.lock_path, validated.lock)
+        asked = Asked(sources, stdin, node, self.environment, self.lock_file, memory)
+        return validate(asked, options, facts, {} if seconds is None else seconds)
 
     # -- planning ------------------------------------------------------------------------------------------
 
@@ -483,7 +397,7 @@ class NetworkController:
                 raise StaleError(stale)
             planned = replace(planned, observation=fresh)
         if planned.validated is not None and planned.validated.lock_changed:
-            self._check_lock(planned.validated)
+            check_lock(planned.validated)
         self._lock.begin(purpose)
         return Transaction(host, planned, purpose=purpose, progress=progress, stop=stop, carry_on=carry_on, look=look)
 
@@ -491,7 +405,7 @@ class NetworkController:
         """Commit what holds: the lock file with it. When that cannot be written, all is undone."""
         if planned.validated is not None:
             try:
-                self._store_lock(planned.validated)
+                store_lock(planned.validated)
             except UsageError as error:
                 transaction.undo(str(error))
                 return
@@ -525,7 +439,7 @@ class NetworkController:
             raise ConflictError(plan.conflicts)
         if plan.empty:
             if planned.validated is not None:
-                self._store_lock(planned.validated)
+                store_lock(planned.validated)
             return Report(plan, reason=check())
         with self.changing(purpose):
             run = self.begin(
@@ -621,7 +535,7 @@ class NetworkController:
         facts = read_facts(self.host, self.node)
         desired: tuple[Resource, ...] = ()
         if sources:
-            desired = self._validate(sources, stdin, NO_OPTIONS, facts, self.node, {}).desired
+            desired = self._validate(sources, stdin, NO_OPTIONS, facts, self.node).desired
         if everything:
             return observe(self.host, (*desired, *usual_settings(self.host, desired)), facts)
         observation = observe(self.host, desired, facts)
