@@ -23,12 +23,8 @@ form in their sandbox's namespace, by interface; whoever is root in there can li
 
 from __future__ import annotations
 
-from base64 import b32encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from ipaddress import collapse_addresses
-from itertools import product
 from typing import ClassVar
 
 from reconciler.drivers import nfttable
@@ -42,13 +38,10 @@ from reconciler.drivers.nftexpr import (
     LOCAL,
     RELATED,
     REPLY,
-    RETURN,
     Expr,
     address,
-    concat,
     goto,
     jump,
-    log,
     match,
     meta,
     one_of,
@@ -56,34 +49,26 @@ from reconciler.drivers.nftexpr import (
     rule,
     vmap,
 )
-from reconciler.drivers.nfttable import Hook
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
+from reconciler.features.policyrules import VERSIONS, Rules
+from reconciler.features.policysets import PROTOCOLS, Sets, address_type, digest
 from reconciler.policy.view import (
     ALWAYS_ICMPV6,
     EGRESS,
-    ICMP,
-    ICMPV6,
     INGRESS,
     PRE_DNAT,
     UNTRACKED,
-    WITH_PORTS,
-    Choice,
     Level,
-    Nets,
     Party,
-    PeerView,
     Policies,
     PolicyView,
-    PortMatch,
-    RuleView,
     is_link_local,
 )
-from reconciler.resources.nft import Rule, chain_key
+from reconciler.resources.nft import Rule
 from reconciler.resources.resource import Resource
-from reconciler.topology.view import Address, NodeFacts, Subnet, Topology
+from reconciler.topology.view import Address, NodeFacts, Topology
 
-NOTRACK: Expr = {"notrack": None}
 _UNTRACKED: Expr = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "untracked"}}
 _LOCAL: Expr = {"match": {"op": "!=", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}}
 
@@ -106,8 +91,6 @@ _EARLY = (
 )
 # The networks' own filter has priority 0. What is accepted here still has to pass that one.
 EGRESS_PRIORITY, INGRESS_PRIORITY = -6, -5
-VERSIONS = (4, 6)
-NAMES = {6: "tcp", 17: "udp", 132: "sctp"}
 
 
 class PolicyFeature:
@@ -181,14 +164,10 @@ def _same_link_local(policies: Policies) -> Iterable[Problem]:
                 )
 
 
-def _digest(*parts: str) -> str:
-    return b32encode(sha256("\0".join(parts).encode()).digest()).decode().lower()[:10]
-
-
 def _safe(name: str) -> str:
     """A part of a chain's or set's name: a NetworkPolicy's has a slash."""
     text = name.replace("/", ".")
-    return text if len(text) <= 80 else f"{text[:60]}-{_digest(name)}"
+    return text if len(text) <= 80 else f"{text[:60]}-{digest(name)}"
 
 
 @dataclass(slots=True)
@@ -200,12 +179,12 @@ class Table:
     parties: Sequence[Party]
     netns: str = ""
     links: Mapping[str, Party] = field(default_factory=dict)
-    _found: dict[str, Resource] = field(default_factory=dict)  # by key, as text: what is shared is rendered once
-    _members: dict[str, tuple[Party, ...]] = field(default_factory=dict)
     _own: nfttable.Table = field(init=False)
+    _sets: Sets = field(init=False)
 
     def __post_init__(self) -> None:
         self._own = nfttable.Table(FAMILY, self.table, _FEATURE, self.netns)
+        self._sets = Sets(self._own, self.policies.parties)
 
     def render(self) -> Iterable[Resource]:
         """Everything, or nothing where no policy is about these parties."""
@@ -214,13 +193,13 @@ class Table:
         early = [place for place in _EARLY if self._early(place)]
         if not any(maps.values()) and not any(hosts.values()) and not early:
             return ()
-        self._add(replace(self._own, origin=Origin()).itself())
+        self._sets.add(replace(self._own, origin=Origin()).itself())
         for place in early:
             self._before_all(place)
         self._bases(hosts)
         for direction, elements in maps.items():
             self._map(direction, elements)
-        return self._found.values()
+        return self._sets.all()
 
     # -- the frame -----------------------------------------------------------------------------------------
 
@@ -245,7 +224,7 @@ class Table:
                         rule(f"{side}'s {direction}", vmap(address(version, side), f"{direction}{version}"))
                         for version in VERSIONS
                     ]
-                self._chain(f"policy-{hook}-{direction}", rules, hook=hook, priority=priority)
+                self._sets.chain(f"policy-{hook}-{direction}", rules, hook=hook, priority=priority)
 
     def _before(self, hook: str) -> Iterator[Rule]:
         if hook == "input":
@@ -265,7 +244,7 @@ class Table:
         if direction == INGRESS:
             for protocol in sorted({protocol for protocol, _port in self.policies.failsafe}):
                 ports = sorted(port for number, port in self.policies.failsafe if number == protocol)
-                yield rule("fail-safe ports", match(payload(NAMES[protocol], "dport"), one_of(ports)), ACCEPT)
+                yield rule("fail-safe ports", match(payload(PROTOCOLS[protocol], "dport"), one_of(ports)), ACCEPT)
 
     def _host(self, direction: str) -> str:
         """The profile of the host itself; "" when no policy is about it."""
@@ -279,17 +258,17 @@ class Table:
 
     def _map(self, direction: str, elements: Sequence[tuple[Party, str]]) -> None:
         if self.netns:
-            self._set(direction, "ifname", "verdict")
+            self._sets.set(direction, "ifname", "verdict")
             profiles = {party.name: profile for party, profile in elements}
             for link, party in sorted(self.links.items()):
                 if party.name in profiles:
-                    self._element(direction, link, party.origin, f"goto {profiles[party.name]}")
+                    self._sets.element(direction, link, party.origin, f"goto {profiles[party.name]}")
             return
         for version in VERSIONS:
-            self._set(f"{direction}{version}", _type(version), "verdict")
+            self._sets.set(f"{direction}{version}", address_type(version), "verdict")
         for party, profile in elements:
             for own in party.addresses:
-                self._element(f"{direction}{own.version}", str(own), party.origin, f"goto {profile}")
+                self._sets.element(f"{direction}{own.version}", str(own), party.origin, f"goto {profile}")
 
     # -- before all others -----------------------------------------------------------------------------
 
@@ -312,14 +291,14 @@ class Table:
             chain = f"{place.stage}-{place.direction}-{_safe(policy.name)}"
             said = f"{policy.document}{' (staged)' if policy.staged else ''}"
             rules.append(rule(said, jump(chain)))
-            self._chain(chain, list(self._rules(policy, place.direction)), policy.origin)
-        self._chain(f"{place.stage}-{place.direction}", rules, hook=place.hook, priority=place.priority)
+            self._sets.chain(chain, list(Rules(self._sets).of(policy, place.direction)), policy.origin)
+        self._sets.chain(f"{place.stage}-{place.direction}", rules, hook=place.hook, priority=place.priority)
 
     def _failsafe_answers(self) -> Iterable[Rule]:
         """Where nothing is tracked, an answer is known by the port that it comes from."""
         for protocol in sorted({protocol for protocol, _port in self.policies.failsafe}):
             ports = sorted(port for number, port in self.policies.failsafe if number == protocol)
-            yield rule("fail-safe ports", match(payload(NAMES[protocol], "sport"), one_of(ports)), ACCEPT)
+            yield rule("fail-safe ports", match(payload(PROTOCOLS[protocol], "sport"), one_of(ports)), ACCEPT)
 
     # -- profiles ------------------------------------------------------------------------------------------
 
@@ -329,267 +308,42 @@ class Table:
         if not levels and party.default == "allow":
             return ""
         ids = [f"{level.tier.name}:{','.join(policy.document for policy in level.policies)}" for level in levels]
-        name = f"{direction}-{_digest(*ids, party.default)}"
-        if str(chain_key(FAMILY, self.table, name, self.netns)) not in self._found:
+        name = f"{direction}-{digest(*ids, party.default)}"
+        if name not in self._sets:
             rules = [rule(f"tier {level.tier.name}", jump(self._tier(level, direction))) for level in levels]
             verdict = (ACCEPT,) if party.default == "allow" else (COUNTER, DROP)
-            self._chain(name, [*rules, rule(f"policyDefault: {party.default}", *verdict)])
+            self._sets.chain(name, [*rules, rule(f"policyDefault: {party.default}", *verdict)])
         return name
 
     def _tier(self, level: Level, direction: str) -> str:
         """The chain of one tier: who returns from it is passed on to the next. No chain leads to that one, so there may be
         any number of tiers: the kernel follows 16 chains that lead to each other (NFT_JUMP_STACK_SIZE)."""
-        name = f"tier-{direction}-{_digest(level.tier.name, *(policy.document for policy in level.policies))}"
-        if str(chain_key(FAMILY, self.table, name, self.netns)) in self._found:
+        name = f"tier-{direction}-{digest(level.tier.name, *(policy.document for policy in level.policies))}"
+        if name in self._sets:
             return name
         rules: list[Rule] = []
         for policy in level.policies:
             if any(one.action == "pass" for one in policy.rules[direction]) and not policy.staged:
-                rules += self._rules(policy, direction)  # what passes returns from the tier, not from the policy alone
+                rules += Rules(self._sets).of(
+                    policy, direction
+                )  # what passes returns from the tier, not from the policy alone
             else:
                 chain = self._policy(policy, direction)
                 rules.append(rule(f"{policy.document}{' (staged)' if policy.staged else ''}", jump(chain)))
         if level.tier.default == "deny" and not all(policy.staged for policy in level.policies):
             rules.append(rule(f"tier {level.tier.name} ends: deny", COUNTER, DROP))
-        self._chain(name, rules)
+        self._sets.chain(name, rules)
         return name
 
     def _policy(self, policy: PolicyView, direction: str) -> str:
         name = f"policy-{direction}-{'k8s-' if policy.kind == 'NetworkPolicy' else ''}{_safe(policy.name)}"
-        if str(chain_key(FAMILY, self.table, name, self.netns)) not in self._found:
-            self._chain(name, list(self._rules(policy, direction)), policy.origin)
+        if name not in self._sets:
+            self._sets.chain(name, list(Rules(self._sets).of(policy, direction)), policy.origin)
         return name
-
-    def _rules(self, policy: PolicyView, direction: str) -> Iterator[Rule]:
-        for number, one in enumerate(policy.rules[direction]):
-            said = f"{policy.document} {direction} {number + 1}: {one.action}"
-            rules = (rule(said, *found, *_verdict(policy, one)) for found in self._conditions(one))
-            yield from dict.fromkeys(rules)
-
-    # -- one rule ------------------------------------------------------------------------------------------
-
-    def _conditions(self, one: RuleView) -> Iterator[list[Expr]]:
-        """What a rule asks for, as one or more lists of matches: it holds when any list holds whole."""
-        if one.source.about_addresses or one.destination.about_addresses or _named_ports(one):
-            versions: tuple[int, ...] = (one.version,) if one.version else VERSIONS
-        else:
-            versions = (0,)
-        for version in versions:
-            first: list[Expr] = []
-            sides = []
-            for side, peer in (("source", one.source), ("destination", one.destination)):
-                addresses = self._addresses(side, peer, version, one.origin) if version else []
-                if addresses is None:
-                    break
-                first += addresses
-                sides.append(list(self._ports(side, peer, version, one)))
-            if len(sides) == 2:
-                said = version or one.version
-                for ports in product(*sides):
-                    found = [expr for part in ports for expr in part]
-                    # Where no match on an address says the version, the rule would hold for both; ICMP says it itself.
-                    mute = (
-                        said and not first and one.protocol not in (ICMP, ICMPV6) and not any(map(_says_version, found))
-                    )
-                    family = [meta("nfproto", f"ipv{said}")] if mute else []
-                    for protocol in _protocol(one, bool(found)):
-                        yield [*family, *first, *protocol, *found]
-
-    def _addresses(self, side: str, peer: PeerView, version: int, origin: Origin) -> list[Expr] | None:
-        """Matches on one side's address; None when no address of this version can hold."""
-        where = address(version, side)
-        found = []
-        if peer.who is not None:
-            found.append(match(where, f"@{self._chosen(peer.who, version)}"))
-        found += [match(where, f"@{self._chosen(choice, version)}", "!=") for choice in peer.not_who]
-        if peer.nets is not None:
-            name = self._nets(peer.nets, version, origin)
-            if not name:
-                return None
-            found.append(match(where, f"@{name}"))
-        if peer.not_nets:
-            name = self._nets(peer.not_nets, version, origin)
-            if name:
-                found.append(match(where, f"@{name}", "!="))
-        if peer.nodes is not None:
-            own = [address for address in peer.nodes if address.version == version]
-            if not own:
-                return None
-            found.append(match(where, f"@{self._hosts(own, version, origin)}"))
-        not_own = [address for address in peer.not_nodes if address.version == version]
-        if not_own:
-            found.append(match(where, f"@{self._hosts(not_own, version, origin)}", "!="))
-        return found
-
-    def _ports(self, side: str, peer: PeerView, version: int, one: RuleView) -> Iterator[list[Expr]]:
-        if one.protocol not in WITH_PORTS:
-            yield []
-            return
-        name = NAMES[one.protocol]
-        where = payload(name, "sport" if side == "source" else "dport")
-
-        def named(port: PortMatch, op: str) -> Expr:
-            return match(
-                concat(address(version, side), where), f"@{self._named(port.name, one.protocol or 0, version)}", op
-            )
-
-        none: list[Expr] = [named(port, "!=") for port in peer.not_ports if port.name]
-        numbers = _merged(port for port in peer.not_ports if not port.name)
-        if numbers:
-            none.append(match(where, one_of(numbers), "!="))
-        if peer.ports is None:
-            yield none
-            return
-        numbers = _merged(port for port in peer.ports if not port.name)
-        if numbers:
-            yield [match(where, one_of(numbers)), *none]
-        for port in peer.ports:
-            if port.name:
-                yield [named(port, "=="), *none]
-
-    # -- sets ----------------------------------------------------------------------------------------------
-
-    def _chosen(self, choice: Choice, version: int) -> str:
-        """The set of the addresses of the parties that a choice means, on all nodes."""
-        name = f"selected{version}-{_digest(choice.text)}"
-        if self._set(name, _type(version)):
-            members = self._members.get(choice.text)
-            if members is None:
-                members = self._members[choice.text] = tuple(p for p in self.policies.parties if choice(p))
-            for party in members:
-                for own in party.addresses:
-                    if own.version == version:
-                        self._element(name, str(own), party.origin)
-        return name
-
-    def _nets(self, lists: Sequence[Nets], version: int, origin: Origin) -> str:
-        """The interval set of CIDRs; "" when there are none of this version. An AddressSet has one of its own, also
-        when it is empty, so that what is added to it later is an element and no rule."""
-        if len(lists) == 1 and lists[0].name:
-            name, cidrs = f"addresses{version}-{lists[0].name}", lists[0].cidrs
-        else:
-            cidrs = tuple(cidr for nets in lists for cidr in nets.cidrs)
-            if not any(cidr.version == version for cidr in cidrs) and not any(nets.name for nets in lists):
-                return ""
-            name = f"nets{version}-{_digest(*sorted(map(str, cidrs)))}"
-        if self._set(name, _type(version), interval=True):
-            for cidr in _collapsed(cidrs, version):
-                self._element(name, _cidr(cidr), origin)
-        return name
-
-    def _hosts(self, addresses: Sequence[Address], version: int, origin: Origin) -> str:
-        texts = sorted(map(str, addresses))
-        name = f"hosts{version}-{_digest(*texts)}"
-        if self._set(name, _type(version)):
-            for text in texts:
-                self._element(name, text, origin)
-        return name
-
-    def _named(self, port: str, protocol: int, version: int) -> str:
-        """(address, port) of all parties that have a port of this name."""
-        name = f"port{version}-{NAMES[protocol]}-{port}"
-        if self._set(name, f"{_type(version)} . inet_service"):
-            for party in self.policies.parties:
-                numbers = [number for own, kind, number in party.ports if own == port and kind == protocol]
-                for own in party.addresses:
-                    if own.version == version:
-                        for number in numbers:
-                            self._element(name, f"{own} . {number}", party.origin)
-        return name
-
-    # -- resources -----------------------------------------------------------------------------------------
-
-    def _add(self, resource: Resource) -> bool:
-        return self._found.setdefault(str(resource.key), resource) is resource
-
-    def _set(self, name: str, kind: str, data: str | None = None, *, interval: bool = False) -> bool:
-        return self._add(self._own.set(name, kind, data, interval=interval))
-
-    def _element(self, name: str, element: str, origin: Origin, value: str | None = None) -> None:
-        self._add(self._own.element(name, element, origin, value))
-
-    def _chain(
-        self, name: str, rules: Sequence[Rule], origin: Origin | None = None, *, hook: str = "", priority: int = 0
-    ) -> None:
-        self._add(self._own.chain(name, rules, Hook("filter", hook, priority) if hook else None, origin))
 
 
 _FEATURE = Origin(document="policies")
 _LINK = {EGRESS: "oifname", INGRESS: "iifname"}
-
-
-def _type(version: int) -> str:
-    return "ipv4_addr" if version == 4 else "ipv6_addr"
-
-
-def _cidr(cidr: Subnet) -> str:
-    """As nft lists it: a single address without its length."""
-    return str(cidr.network_address) if cidr.prefixlen == cidr.max_prefixlen else str(cidr)
-
-
-def _collapsed(cidrs: Iterable[Subnet], version: int) -> Iterable[Subnet]:
-    """Without overlaps, which an interval set refuses."""
-    mine = [cidr for cidr in cidrs if cidr.version == version]
-    return sorted(collapse_addresses(mine)) if mine else ()  # type: ignore[type-var]  # all of one version
-
-
-def _merged(ports: Iterable[PortMatch]) -> list[int | Expr]:
-    """Ports and ranges in order, those that touch made one: an anonymous set takes no overlaps."""
-    spans: list[list[int]] = []
-    for port in sorted(ports, key=lambda port: port.first):
-        if spans and port.first <= spans[-1][1] + 1:
-            spans[-1][1] = max(spans[-1][1], port.last)
-        else:
-            spans.append([port.first, port.last])
-    return [first if first == last else {"range": [first, last]} for first, last in spans]
-
-
-def _says_version(expr: Expr) -> bool:
-    """A match on (address, port), for a port's name."""
-    return "concat" in expr["match"]["left"]
-
-
-def _named_ports(one: RuleView) -> bool:
-    sides = (one.source, one.destination)
-    return any(port.name for side in sides for port in (*(side.ports or ()), *side.not_ports))
-
-
-def _protocol(one: RuleView, with_ports: bool) -> Iterator[list[Expr]]:
-    """Matches on the protocol, where those on ports do not imply it; a list for each way in which it can hold."""
-    if one.not_protocol is not None:
-        yield [meta("l4proto", one.not_protocol, "!="), *([meta("l4proto", one.protocol)] if one.protocol else [])]
-        return
-    if one.protocol is None or with_ports:
-        yield []
-        return
-    if one.icmp is None and one.not_icmp is None:
-        yield [meta("l4proto", one.protocol)]
-        return
-    name = "icmp" if one.protocol == 1 else "icmpv6"
-    kind, code = payload(name, "type"), payload(name, "code")
-    wanted: list[Expr] = []
-    if one.icmp is not None:
-        wanted.append(match(kind, one.icmp[0]))
-        if one.icmp[1] is not None:
-            wanted.append(match(code, one.icmp[1]))
-    if one.not_icmp is None:
-        yield wanted
-        return
-    yield [*wanted, match(kind, one.not_icmp[0], "!=")]
-    if one.not_icmp[1] is not None:
-        yield [*wanted, match(kind, one.not_icmp[0]), match(code, one.not_icmp[1], "!=")]
-
-
-def _verdict(policy: PolicyView, one: RuleView) -> tuple[Expr, ...]:
-    if one.action == "log":
-        return (log(f"cnm {policy.name} "),) if not policy.staged else (COUNTER,)
-    if policy.staged:
-        return COUNTER, RETURN
-    if policy.early == UNTRACKED and one.action == "allow":
-        return NOTRACK, ACCEPT
-    if policy.early and one.action == "pass":
-        return (ACCEPT,)  # of this chain: on to the other policies
-    return {"allow": (ACCEPT,), "deny": (COUNTER, DROP), "pass": (RETURN,)}[one.action]
 
 
 FEATURE = PolicyFeature()
