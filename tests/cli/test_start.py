@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.drivers.registry import drivers
+
 # What takes long to import and what only verbs need that plan or apply. Each with all that is below it.
 HEAVY = frozenset(
     (
@@ -59,6 +61,19 @@ def test_no_http_where_nothing_is_asked_of_a_daemon(verb: str, tmp_path: Path) -
     modules = done.stderr.splitlines()[-1].split()
     assert "reconciler.engine.controller" in modules
     assert not {"http", "ssl", "jsonpatch", "pyroute2", "watchfiles", "asyncio"}.intersection(modules)
+
+
+def test_no_driver_where_no_network_has_it(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "apiVersion: cnm/v1alpha1\nkind: Network\nmetadata: {name: a}\nspec: {subnets: [{cidr: 10.1.0.0/24}]}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, "validate", str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    modules = done.stderr.splitlines()[-1].split()
+    loaded = {name for name in drivers() if f"reconciler.drivers.{name.replace('-', '')}" in modules}
+    assert "bridge" in loaded
+    assert not loaded & {"calico", "macvlan", "overlay", "ovs", "ovs-dpdk", "romana", "sriov", "vlan"}
 
 
 def test_only_the_verb_that_runs_is_built() -> None:
