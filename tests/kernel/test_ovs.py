@@ -62,24 +62,42 @@ def ops(scene: Scene) -> list[str]:
     return [op.id for op in scene.plan().ops()]
 
 
+_RECEIVE = """
+import socket, sys
+own = socket.create_server((sys.argv[1], 5002), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+print("ready", flush=True)
+own.settimeout(8)
+c, _ = own.accept()
+c.settimeout(8)
+total = 0
+while data := c.recv(1 << 16): total += len(data)
+print(total)
+"""
+_SEND = """
+import errno, socket, sys, time
+deadline = time.monotonic() + 5
+while True:
+    try:
+        c = socket.create_connection((sys.argv[1], 5002), 8)
+        break
+    except OSError as error:
+        if error.errno != errno.EHOSTUNREACH or time.monotonic() > deadline: raise
+        time.sleep(0.1)
+c.sendall(bytes(int(sys.argv[2])))
+"""
+
+
 def transfer(source: str, target: str, address: str, size: int = 2_000_000) -> bool:
-    """Whether TCP carries this many bytes: it fails in silence where nobody computes checksums."""
-    receive = (
-        "import socket, sys\n"
-        "own = socket.create_server((sys.argv[1], 5002), family=socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)\n"
-        "print('ready', flush=True); own.settimeout(8); c, _ = own.accept(); c.settimeout(8)\n"
-        "total = 0\n"
-        "while data := c.recv(1 << 16): total += len(data)\n"
-        "print(total)"
-    )
-    send = (
-        "import socket, sys; c = socket.create_connection((sys.argv[1], 5002), 8); c.sendall(bytes(int(sys.argv[2])))"
-    )
-    inside = ("ip", "netns", "exec", target, sys.executable, "-c", receive, address)
+    """Whether TCP carries this many bytes: it fails in silence where nobody computes checksums.
+
+    Who asked for an address in vain waits for a second after the last of three questions, and then gives up whatever waits
+    with it (RFC 4861, 7.2.2; Linux does the same in ARP): "no route to host" soon after a change says nothing about it yet.
+    """
+    inside = ("ip", "netns", "exec", target, sys.executable, "-c", _RECEIVE, address)
     with subprocess.Popen(inside, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as receiver:
         assert receiver.stdout is not None
         assert receiver.stdout.readline() == "ready\n"
-        sent = answers("ip", "netns", "exec", source, sys.executable, "-c", send, address, str(size))
+        sent = answers("ip", "netns", "exec", source, sys.executable, "-c", _SEND, address, str(size))
         return receiver.stdout.read().strip() == str(size) and sent
 
 
