@@ -12,6 +12,7 @@ from reconciler.cli import options as o
 
 NOT_IN_SYNC, CONFLICT = 2, 6
 DENIED, UNKNOWN = 1, 3  # of explain --from --to
+ROUTES, EVERY = 100, 1 << 32  # of a session and a way, unless more are asked for
 MOST_CELLS = 10_000  # what a person can look at, generously
 
 
@@ -32,19 +33,32 @@ def status(
     follow: Annotated[
         bool, typer.Option("--follow", metavar="", help="What the running `cnm watch` says, a line at each change.")
     ] = False,
+    routes: Annotated[
+        bool,
+        typer.Option(
+            "--routes",
+            metavar="",
+            help=f"The routes that came and went by each BGP session too; {ROUTES} of each way, with -v all.",
+        ),
+    ] = False,
     state_dir: o.StateDir = None,
     lock_file: o.LockFile = None,
 ) -> int:
-    """What holds of each network, sandbox and endpoint.
+    """What holds of each network, sandbox, endpoint and BGP session.
 
     And what does not, with the reason. Exit status 0: all holds, 2: something does not or waits, 6: a conflict.
     """
     if follow:
+        if routes:
+            from reconciler.errors import UsageError
+
+            raise UsageError("--follow and --routes do not go together: `cnm watch` does not follow single routes")
         return _follow(owner, state_dir, json=json)
     names = o.sources(manifests)
     with o.controller(node, env, owner, state_dir, lock_file) as controller:
         options = o.plan_options(snapshot=observed, allow_empty=allow_empty)
-        found = controller.status(names, stdin=o.stdin(names), options=options)
+        most = None if not routes else EVERY if verbose else ROUTES
+        found = controller.status(names, stdin=o.stdin(names), options=options, routes=most)
     if json:
         from reconciler.review.data import status_to_data
 

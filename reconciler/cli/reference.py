@@ -67,14 +67,19 @@ or changed together with the version. Keys and origins are those of [plan-format
 |---|---|
 | `owner`, `node` | whose view of which host |
 | `in_sync` | everything holds, and nothing is there that nobody asks for |
-| `rows` | networks, sandboxes and endpoints: `kind`, `name` (of an endpoint `network/endpoint`), `state`, `reasons` (in \
-words), `facts` (words by name), `origin` |
+| `rows` | networks, sandboxes, endpoints, BGP sessions: `kind`, `name` (of an endpoint `network/endpoint`), `state`, \
+`reasons` (in words), `facts` (words by name), `origin`; of a session, with `--routes`, also `routes` |
 | `surplus` | keys of ours that no manifest asks for any more |
 | `warnings` | `message`, `hint`, `origin` |
 | `partial` | what could not be read |
 
 A `state` is `ok`, `missing` (nothing of it is there), `drifted` (something of it is missing or otherwise), `pending` (it
 waits), `conflict`, or `remote` (on another node, which this one cannot see).
+
+`routes`, when the session's router told of them: `learned` (behind what filters did to them) and `exported`, by prefix, and
+`complete`, false where there are more than were told (`-v` tells all). Each route has `prefix`, `next_hop` and `dev` ("" where
+the router does not say, as BIRD of what it exports), `best` (the one that counts of all to its prefix), `as_path`,
+`local_pref` (or null) and `communities`.
 
 `cnm apply --json` (and `destroy`), format `cnm-report`:
 

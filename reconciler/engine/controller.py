@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
 from reconciler.engine import guard as guarding
-from reconciler.engine.describe import describe, explanation
+from reconciler.engine.describe import NO_ROUTES, describe, explanation
 from reconciler.engine.doctor import examine, require_capabilities, require_kernel
 from reconciler.engine.execute import Progress, never
 from reconciler.engine.garbage import seldom_collected
@@ -27,6 +27,7 @@ from reconciler.engine.observe import observe, read_facts, usual_settings
 from reconciler.engine.reach import Reach, Service
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
+from reconciler.engine.sessions import routes_of
 from reconciler.engine.transaction import Look, Transaction, about, interrupted, recover
 from reconciler.engine.validate import Asked, check_lock, read, store_lock, validate
 from reconciler.engine.wayfind import Told, explain_way
@@ -498,11 +499,21 @@ class NetworkController:
 
     @seldom_collected()
     def status(
-        self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
+        self,
+        sources: Sequence[str],
+        *,
+        stdin: IO[bytes] | None = None,
+        options: PlanOptions = NO_OPTIONS,
+        routes: int | None = None,
     ) -> Status:
-        """What holds of each network, sandbox and endpoint, and what does not, with the reason."""
+        """What holds of each network, sandbox, endpoint and BGP session, and what does not, with the reason. ``routes``: how
+        many routes a session are told of each way at most; None: none, and routers are not asked. Raises UsageError for
+        routes of a snapshot, which has none."""
+        if routes is not None and options.snapshot is not None:
+            raise UsageError("a snapshot has no routes of BGP sessions: ask for them on the host itself")
         planned = self.plan(sources, stdin=stdin, options=options)
-        return describe(planned, self.owner)
+        told = routes_of(self.host, planned.observation, routes) if routes is not None else NO_ROUTES
+        return describe(planned, self.owner, told)
 
     def explain(self, key: str, sources: Sequence[str], *, stdin: IO[bytes] | None = None) -> Explanation:
         """All that is known of one key. Raises UsageError for something that is no key."""

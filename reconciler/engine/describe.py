@@ -7,18 +7,21 @@ from collections.abc import Iterable, Mapping
 from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Explanation, Planned, State, Status, StatusRow
 from reconciler.errors import Origin, UsageError
+from reconciler.host.bgp import ESTABLISHED, Routes
 from reconciler.planner.plan import Action
 from reconciler.planner.seen import SeenIndex
-from reconciler.resources.bird import ESTABLISHED, BgpSession
+from reconciler.resources.bird import BgpSession
 from reconciler.resources.link import link_key
 from reconciler.resources.resource import Key
 from reconciler.topology.view import EndpointView, NetworkView, SandboxView
 
+NO_ROUTES: Mapping[Key, Routes | OSError] = {}
 _WORST = (State.CONFLICT, State.PENDING, State.MISSING, State.DRIFTED, State.OK)
 
 
-def describe(planned: Planned, owner: str) -> Status:
-    """One row per network, sandbox and endpoint; what the plan would do about it is the reason."""
+def describe(planned: Planned, owner: str, routes: Mapping[Key, Routes | OSError] = NO_ROUTES) -> Status:
+    """One row per network, sandbox, endpoint and BGP session; what the plan would do about it is the reason. ``routes``
+    of sessions, or why they are not known."""
     assert planned.validated is not None
     topology = planned.validated.topology
     findings = _findings(planned)
@@ -41,7 +44,7 @@ def describe(planned: Planned, owner: str) -> Status:
         facts = _sandbox_facts(sandbox, resolver=sandbox.netns in answering)
         rows.append(_row("Sandbox", sandbox.name, sandbox.origin, findings, facts))
     rows += [_row(other.kind, other.name, other.origin, findings, {}) for other in topology.others]
-    rows += _sessions(planned)
+    rows += _sessions(planned, routes)
     order = {"Network": 0, "Sandbox": 1, "Endpoint": 2}
     surplus = tuple(op.key for op in planned.plan.ops() if op.action is Action.DELETE and not op.origin.document)
     return Status(
@@ -54,17 +57,20 @@ def describe(planned: Planned, owner: str) -> Status:
     )
 
 
-def _sessions(planned: Planned) -> Iterable[StatusRow]:
+def _sessions(planned: Planned, routes: Mapping[Key, Routes | OSError]) -> Iterable[StatusRow]:
     """What the router says of its BGP sessions, in its own words: one that is not up is waited for."""
     for key, seen in planned.observation.items.items():
         session = seen.resource
         if isinstance(session, BgpSession):
             up = session.state == ESTABLISHED
             facts = {"state": session.state or "", "learned": str(session.learned), "exported": str(session.exported)}
-            reason = f"BIRD says: {session.state} {session.words or ''}".strip()
-            yield StatusRow(
-                "Session", key.name, State.OK if up else State.PENDING, () if up else (reason,), facts, Origin()
-            )
+            reasons = [] if up else [f"BIRD says: {session.state} {session.words or ''}".strip()]
+            told = routes.get(key)
+            if isinstance(told, OSError):
+                reasons.append(f"its routes are not known: {told.strerror or told}")
+                told = None
+            state = State.PENDING if reasons else State.OK
+            yield StatusRow("Session", key.name, state, tuple(reasons), facts, Origin(), told)
 
 
 def _findings(planned: Planned) -> dict[str, list[tuple[State, str]]]:

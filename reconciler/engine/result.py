@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from reconciler.errors import ActuationError, Origin, Problem
+from reconciler.host.bgp import Routes
 from reconciler.manifest.lockfile import Lock
 from reconciler.planner.plan import Observation, Op, Plan
 from reconciler.resources.resource import Key, Resource
@@ -121,8 +122,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """One network, sandbox or endpoint. ``name`` of an endpoint is ``network/endpoint``. ``facts`` are a few
-    short things to show: addresses, interface, driver. ``reasons`` say what does not hold and why."""
+    """One network, sandbox or endpoint, or BGP session. ``name`` of an endpoint is ``network/endpoint``. ``facts`` are a few
+    short things to show: addresses, interface, driver. ``reasons`` say what does not hold and why. ``routes`` are a
+    session's, where they were asked for and its router told of them."""
 
     kind: str
     name: str
@@ -130,11 +132,12 @@ class StatusRow:
     reasons: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     origin: Origin = field(default=Origin())
+    routes: Routes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``rows`` sorted by kind (Network, Sandbox, Endpoint) and name; ``surplus`` are keys of ours that no
+    """``rows`` sorted by kind (Network, Sandbox, Endpoint, others) and name; ``surplus`` are keys of ours that no
     manifest asks for any more."""
 
     owner: str

@@ -8,8 +8,12 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_network
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+from reconciler.host.bgp import BgpRoute, Session
 
 _SECONDS = 10.0
 _CHECK_SECONDS = 60
@@ -17,7 +21,11 @@ RECONFIGURED, IN_PROGRESS, QUEUED, CONFIRMED, NOTHING, OK, UNDONE, UNDOING = 3, 
 _DONE = frozenset((RECONFIGURED, IN_PROGRESS, QUEUED, CONFIRMED, UNDONE, UNDOING))
 _REPLY = re.compile(r"(\d{4})([ -])(.*)\Z", re.DOTALL)
 _ROUTES = re.compile(r"\s+Routes:\s+(\d+) imported,(?: \d+ filtered,)? (\d+) exported")
-ESTABLISHED = "Established"
+_TO = re.compile(
+    r"(\S+)?\s+[a-z]+ \[\S+ [^\]]*\](?P<best> \*)? \("
+)  # PREFIX unicast [PROTOCOL SINCE] * (100) [AS65001i]
+_VIA = re.compile(r"\s(?:via (\S+) )?(?:on|dev) (\S+)")
+_COMMUNITY = re.compile(r"\((\d+), ?(\d+)(?:, ?(\d+))?\)")
 
 
 def missing() -> str:
@@ -35,17 +43,6 @@ class Line(NamedTuple):
 
     code: int
     text: str
-
-
-class Session(NamedTuple):
-    """A protocol ``bgp`` as BIRD tells of it. ``state`` is Established, Active, Connect, Idle, ... or down; ``words`` what
-    it says about why. ``imported`` and ``exported`` are numbers of routes."""
-
-    name: str
-    state: str
-    words: str
-    imported: int
-    exported: int
 
 
 def check(path: str) -> str:
@@ -80,7 +77,7 @@ class Bird:
         with self._connected() as (out, lines):
             next(lines)  # its greeting: 0001 BIRD 2.0.12 ready.
             out.sendall(f"{command}\n".encode())
-            return _answer(lines)
+            return list(_answer(lines))
 
     def sessions(self) -> dict[str, Session]:
         """All BGP sessions by name."""
@@ -103,6 +100,15 @@ class Bird:
                 elif line.text.strip().startswith("Last error:") and not found[name].words:
                     found[name] = found[name]._replace(words=error)
         return found
+
+    def routes(self, session: str, way: str, most: int) -> tuple[list[BgpRoute], bool]:
+        """``most`` routes that came by a session (``way`` protocol), or that go by it (``export``), and whether there are
+        more. BIRD is not kept telling what nobody wants to know: a full table of the Internet is a million of them."""
+        with self._connected() as (out, lines):
+            next(lines)
+            out.sendall(f"show route all {way} '{session}'\n".encode())
+            found = list(islice(_routes(_answer(lines)), most + 1))
+        return sorted(found[:most], key=_place), len(found) > most
 
     def names(self) -> frozenset[str]:
         """The names of all protocols that are not disabled."""
@@ -141,9 +147,8 @@ class Bird:
                 yield out, iter(stream)
 
 
-def _answer(lines: Iterator[str]) -> list[Line]:
+def _answer(lines: Iterator[str]) -> Iterator[Line]:
     """Up to the line that ends it: its code is followed by a space, and is no table's."""
-    found: list[Line] = []
     code = 0
     for raw in lines:
         text = raw.rstrip("\n")
@@ -151,13 +156,57 @@ def _answer(lines: Iterator[str]) -> list[Line]:
             continue  # what happens meanwhile
         match = _REPLY.match(text)
         if match is None:
-            found.append(Line(code, text[1:]))  # the same code as the line before
+            yield Line(code, text[1:])  # the same code as the line before
             continue
         code = int(match[1])
-        found.append(Line(code, match[3]))
+        yield Line(code, match[3])
         if match[2] == " ":
-            return found
+            return
     raise ConnectionResetError(104, "BIRD ended in the middle of an answer")
+
+
+def _routes(lines: Iterable[Line]) -> Iterator[BgpRoute]:
+    """Raises OSError with BIRD's words when it refuses to tell."""
+    one: BgpRoute | None = None
+    for code, text in lines:
+        if code >= 8000:
+            raise OSError(22, f"BIRD says: {text}")
+        to = _TO.match(text) if code == 1007 else None
+        if to is not None:
+            if one is not None:
+                yield one
+            prefix = to[1] or (
+                one.prefix if one is not None else ""
+            )  # of several to one prefix only the first names it
+            one = BgpRoute(prefix, best=bool(to["best"]))
+        elif one is not None:
+            one = _with(one, text)
+    if one is not None:
+        yield one
+
+
+def _with(route: BgpRoute, text: str) -> BgpRoute:
+    """What another line says of a route."""
+    name, _, value = text.strip().partition(": ")
+    match name:
+        case "BGP.next_hop":
+            return route._replace(next_hop=value.split()[0]) if value else route  # IPv6: a link-local one may follow
+        case "BGP.as_path":
+            return route._replace(as_path=value)
+        case "BGP.local_pref":
+            return route._replace(local_pref=int(value))
+        case "BGP.community" | "BGP.large_community":
+            more = (":".join(filter(None, match.groups())) for match in _COMMUNITY.finditer(value))
+            return route._replace(communities=(*route.communities, *more))
+    via = _VIA.match(text)
+    return (
+        route._replace(next_hop=route.next_hop or via[1] or "", dev=route.dev or via[2]) if via is not None else route
+    )
+
+
+def _place(route: BgpRoute) -> tuple[int, int, int]:
+    network = ip_network(route.prefix)
+    return network.version, int(network.network_address), network.prefixlen
 
 
 def _session(words: list[str]) -> Session:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from errno import EINVAL, EIO, ENOKEY, ETIMEDOUT
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from reconciler.host import bird
+from reconciler.host.bgp import ESTABLISHED, Routes
 from reconciler.host.bird import Bird
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.file import mark_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.host.host import Host
 
 OWN = "own"
-ESTABLISHED = bird.ESTABLISHED
 _PASSWORD = re.compile(r'^(\s*password )"([^"\n]*)";$', re.MULTILINE)
 _PROTOCOL = re.compile(r"^protocol bgp '([^'\n]+)' \{$", re.MULTILINE)
 _PLACE = re.compile(r'[^\n]*; included by "([^"\n]*)", read by the BIRD at "([^"\n]*)"\n')  # drivers/bird.py
@@ -131,7 +131,7 @@ class BirdActuator:
         content, files = _without_secrets(host, text, wanted)
         place = _PLACE.match(text)
         socket = wanted.socket if wanted is not None else place[2] if place is not None else None
-        daemon = Bird(socket or str(_path(host, OWN).with_name("bird.ctl")))
+        daemon = _daemon(host, socket)
         loaded = name == OWN  # a BIRD of ours that does not run will read it when it is started
         try:
             sessions = daemon.sessions()
@@ -182,12 +182,28 @@ class BirdActuator:
                 yield Outcome(op.id, EINVAL, words) if words else Outcome(op.id)
 
 
+def session_routes(host: Host, config: BirdConfig, most: int) -> Iterator[tuple[Key, Routes]]:
+    """What came and went by the sessions of a configuration that is in force; ``most`` of each. By one that is not up
+    nothing goes, but what came may stay (RFC 4724). Raises OSError when BIRD does not say."""
+    daemon = _daemon(host, config.socket)
+    sessions = daemon.sessions()
+    for name in filter(sessions.__contains__, _PROTOCOL.findall(config.content)):
+        learned, more_learned = daemon.routes(name, "protocol", most)
+        up = sessions[name].state == ESTABLISHED
+        exported, more_exported = daemon.routes(name, "export", most) if up else ([], False)
+        yield session_key(name), Routes(tuple(learned), tuple(exported), more_learned, more_exported)
+
+
 class _NoSecretError(Exception):
     """A password cannot be read."""
 
 
 def _path(host: Host, name: str) -> Path:
     return host.runtime / "bird" / "bird.conf" if name == OWN else Path(name)
+
+
+def _daemon(host: Host, socket: str | None) -> Bird:
+    return Bird(socket or str(_path(host, OWN).with_name("bird.ctl")))
 
 
 def _is_empty(text: str) -> bool:
@@ -261,14 +277,14 @@ def _load(daemon: Bird, path: str | None, spec: BirdConfig) -> str:
     """Have it take up a configuration. Should we end in the middle, BIRD goes back to the old one by itself. Raises
     TimeoutError when a session does not return, and the old configuration is in force again."""
     patience = spec.return_within or 0
-    up = {name for name, session in daemon.sessions().items() if session.state == bird.ESTABLISHED}
+    up = {name for name, session in daemon.sessions().items() if session.state == ESTABLISHED}
     words = daemon.configure(path, patience + _GRACE)
     if words:
         return words
     deadline = time.monotonic() + patience
     while patience:
         sessions = daemon.sessions()
-        lost = sorted(n for n in up if n in sessions and sessions[n].state != bird.ESTABLISHED)
+        lost = sorted(n for n in up if n in sessions and sessions[n].state != ESTABLISHED)
         if not lost:
             break
         if time.monotonic() > deadline:

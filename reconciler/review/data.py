@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reconciler.engine.result import Check, Report, Rollback, Status
+from reconciler.host.bgp import BgpRoute, Routes
 from reconciler.planner.file import plan_to_data
 from reconciler.resources.data import origin_to_data
 
@@ -46,6 +47,18 @@ def checks_to_data(checks: Iterable[Check]) -> dict[str, Any]:
     return {"format": "cnm-doctor", "format_version": FORMAT_VERSION, "checks": [asdict(check) for check in checks]}
 
 
+def _routes_to_data(routes: Routes) -> dict[str, Any]:
+    return {
+        "learned": [_route_to_data(route) for route in routes.learned],
+        "exported": [_route_to_data(route) for route in routes.exported],
+        "complete": not (routes.more_learned or routes.more_exported),
+    }
+
+
+def _route_to_data(route: BgpRoute) -> dict[str, Any]:
+    return route._asdict() | {"communities": list(route.communities)}
+
+
 def status_to_data(status: Status) -> dict[str, Any]:
     """What holds and what does not."""
     return {
@@ -62,6 +75,7 @@ def status_to_data(status: Status) -> dict[str, Any]:
                 "reasons": list(row.reasons),
                 "facts": dict(row.facts),
                 "origin": origin_to_data(row.origin),
+                **({"routes": _routes_to_data(row.routes)} if row.routes is not None else {}),
             }
             for row in status.rows
         ],

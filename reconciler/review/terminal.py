@@ -10,6 +10,7 @@ from rich.text import Text
 
 from reconciler.engine.result import Check, Explanation, Recovery, Report, Rollback, State, Status
 from reconciler.errors import Problem
+from reconciler.host.bgp import BgpRoute
 from reconciler.planner.plan import Observation, Pending, Plan
 from reconciler.resources.resource import Impact
 from reconciler.review.escape import visible
@@ -182,6 +183,7 @@ def show_status(console: Console, status: Status, *, verbose: bool = False) -> N
         state = Text(row.state, style=_STATES[row.state])
         rows.append((Text(row.kind), Text(visible(row.name)), state, Text(facts, style="dim")))
     _show_columns(console, rows)
+    _show_routes(console, status)
     for row in status.rows:
         shown = row.reasons if verbose else row.reasons[:_REASONS]
         for reason in shown:
@@ -199,6 +201,40 @@ def show_status(console: Console, status: Status, *, verbose: bool = False) -> N
     console.print(
         Text(f"{words}: {good} of {total} hold on {visible(status.node)} (owner {visible(status.owner)}).", style=style)
     )
+
+
+def _show_routes(console: Console, status: Status) -> None:
+    """A line a route of a session, where they were asked for."""
+    told = [(row.name, row.routes) for row in status.rows if row.routes is not None]
+    if not told:
+        return
+    rows = [tuple(Text(head, style="bold") for head in ("SESSION", "WAY", "PREFIX", "NEXT HOP", "ATTRIBUTES"))]
+    rest: list[str] = []
+    for name, routes in told:
+        for way, found, more in (
+            ("learned", routes.learned, routes.more_learned),
+            ("exported", routes.exported, routes.more_exported),
+        ):
+            for route in found:
+                hop = " dev ".join(filter(None, (route.next_hop, route.dev))) or "-"
+                facts = Text(visible(_attributes(route, way)), style="dim")
+                rows.append((Text(visible(name)), Text(way), Text(visible(route.prefix)), Text(visible(hop)), facts))
+            if more:
+                rest.append(f"Session {name}: {way} more than these {len(found)} (-v shows them)")
+    if len(rows) > 1:
+        _show_columns(console, rows)
+    for line in rest:
+        console.print(Text(visible(line), style="dim"))
+
+
+def _attributes(route: BgpRoute, way: str) -> str:
+    said = {
+        "AS path": route.as_path,
+        "local preference": str(route.local_pref) if route.local_pref is not None else "",
+        "communities": " ".join(route.communities),
+    }
+    words = ["not the best"] if way == "learned" and not route.best else []
+    return "  ".join([*words, *(f"{name} {value}" for name, value in said.items() if value)])
 
 
 def _show_columns(console: Console, rows: Sequence[Sequence[Text]]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,16 +59,16 @@ protocol direct {{ ipv4; }}
 protocol kernel {{ ipv4 {{ export all; }}; }}
 protocol bgp n1 {{
   local 192.0.2.9 as 65003; neighbor 192.0.2.1 as {asn}; password "{password}"; ttl security yes;
-  connect delay time 1; connect retry time 1; error wait time 1, 1;
+  strict bind yes; connect delay time 1; connect retry time 1; error wait time 1, 1;
   ipv4 {{ import all; export none; }};
 }}
 """
 
 
-def start_other(routed: Routed, *, password: str = "secret", asn: int = 64512) -> None:
+def start_other(routed: Routed, *, password: str = "secret", asn: int = 64512, text: str = OTHER) -> None:
     host = routed.fabric["n3"]
     host.ip("address add 192.0.2.9/24 dev up0")
-    host.run("sh", "-c", "cat > /run/other.conf", input=OTHER.format(password=password, asn=asn))
+    host.run("sh", "-c", "cat > /run/other.conf", input=text.format(password=password, asn=asn))
     host.run("bird", "-c", "/run/other.conf", "-s", "/run/other.ctl")
 
 
@@ -93,6 +95,7 @@ def test_a_peer_with_a_password(routed: Routed) -> None:
     routed.apply("n1")
     assert wait(lambda: "BIRD says: Connect" in status(routed, "peer.leaf"), 10), status(routed, "peer.leaf")
     assert routed.established("n1") == 0
+    assert routes(routed, "n1")["peer.leaf"] == {"learned": [], "exported": [], "complete": True}
     write_password(routed, "secret")
     assert [str(op.key) for op in routed.plan("n1").ops()] == ["bird/own"]
     routed.apply("n1")
@@ -107,6 +110,68 @@ def test_a_peer_with_a_password(routed: Routed) -> None:
     assert "bird/own" in shown
     assert "secret" not in shown
     assert 'another"' not in shown
+
+
+def routes(routed: Routed, node: str, *options: str) -> dict[str, dict[str, Any]]:
+    """Those of each session, as cnm status --json tells of them."""
+    done = routed.fabric[node].run(
+        "cnm", "status", "--routes", "--json", *options, "--node", node, routed.folder, check=False
+    )
+    rows = [row for row in json.loads(done.stdout)["rows"] if row["kind"] == "Session"]
+    assert all("routes" in row for row in rows), rows
+    return {row["name"]: row["routes"] for row in rows}
+
+
+def test_status_tells_what_each_session_learned_and_exported(routed: Routed) -> None:
+    """With attributes: of two routes to one prefix the better one is told apart, filters have been, and what is much is cut."""
+    bgp = (
+        "kind: BGPConfiguration\nmetadata: {name: default}\nspec:\n  communities: {ours: '64512:1:2'}\n  advertisements:\n"
+        "  - {cidr: 10.48.0.0/16, communities: ['64512:100', ours]}\n  - {cidr: 198.51.100.0/24, originate: true}"
+    )
+    leaf = LEAF.replace(", passwordFile: /run/leaf.password, ttlSecurity: true", ", imports: [{RULE}]").replace(
+        "RULE", "action: change, prefixes: [{cidr: 203.0.113.0/24}], localPref: 250, addCommunities: ['64512:7']"
+    )
+    routed.declare(["app/a@n1", "app/b@n2", "app/c@n3"], [POOLS, bgp, calico(), leaf])
+    other = OTHER.replace("export none", "export where source = RTS_STATIC").replace(
+        ' password "{password}"; ttl security yes;', ""
+    )
+    told = [f"203.0.113.0/{length}" for length in (24, 25)] + [f"100.64.{n}.0/24" for n in range(110)]
+    other += "protocol static {{ ipv4; " + "".join(f"route {prefix} unreachable; " for prefix in told) + "}}\n"
+    start_other(routed, text=other)
+    routed.apply()
+    assert wait(lambda: routed.established("n1") == 5)
+
+    def seen(prefix: str, way: str = "learned", session: str = "node.n2.ipv4") -> list[dict[str, Any]]:
+        return [route for route in routes(routed, "n1", "-v")[session][way] if route["prefix"] == prefix]
+
+    block = routed.address("app/b").rsplit(".", 1)[0] + ".16/28"
+    assert wait(lambda: bool(seen(block) and seen("198.51.100.0/24", session="node.n3.ipv4")), 10)
+    common = {"dev": "up0", "best": True, "as_path": "", "local_pref": 100, "communities": ["64512:100", "64512:1:2"]}
+    assert seen(block) == [{"prefix": block, "next_hop": "192.0.2.2", **common}]
+    both = [seen("198.51.100.0/24", session=f"node.n{number}.ipv4") for number in (2, 3)]
+    assert [(one["next_hop"], one["best"]) for (one,) in both] == [("192.0.2.2", False), ("192.0.2.3", False)]
+    own = seen("10.48.0.0/28", "exported")
+    assert [(one["communities"], one["next_hop"]) for one in own] == [(["64512:100", "64512:1:2"], "")]
+    six = routes(routed, "n1")["node.n2.ipv6"]
+    assert [(one["prefix"], one["next_hop"]) for one in six["learned"]] == [("fd48::40/122", "2001:db8::2")]
+    assert [one["prefix"] for one in six["exported"]] == ["fd48::/122"]
+    foreign = {"dev": "up0", "best": True, "as_path": "65003", "next_hop": "192.0.2.9"}
+    first, second = (seen(prefix, session="peer.leaf")[0] for prefix in told[:2])
+    assert first == {"prefix": told[0], **foreign, "local_pref": 250, "communities": ["64512:7"]}
+    assert second == {"prefix": told[1], **foreign, "local_pref": 100, "communities": []}
+    assert not seen(told[0], "exported"), "what was learned is not told on"
+    few, many = routes(routed, "n1")["peer.leaf"], routes(routed, "n1", "-v")["peer.leaf"]
+    assert (len(few["learned"]), few["complete"]) == (100, False)
+    assert (len(many["learned"]), many["complete"]) == (112, True)
+    done = routed.fabric["n1"].run("cnm", "status", "--routes", "--node", "n1", routed.folder)
+    words = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert (
+        f"node.n2.ipv4 learned {block} 192.0.2.2 dev up0 local preference 100 communities 64512:100 64512:1:2" in words
+    )
+    assert "node.n1.ipv4" not in done.stdout
+    assert "Session peer.leaf: learned more than these 100 (-v shows them)" in words
+    done = routed.fabric["n1"].run("cnm", "status", "--node", "n1", routed.folder)
+    assert block not in done.stdout, "not asked for"
 
 
 def test_another_as_than_the_peer_thinks(routed: Routed) -> None:
@@ -168,6 +233,9 @@ def test_a_bird_of_the_hosts_own_gets_an_include_file(routed: Routed) -> None:
     for version in (4, 6):
         address = routed.address("app/b", version)
         assert wait(lambda a=address: routed.reaches("n1", "a", a)), version
+    told = routes(routed, "n1")["node.n2.ipv4"]
+    ways = {way: [(one["prefix"], one["next_hop"]) for one in told[way]] for way in ("learned", "exported")}
+    assert ways == {"learned": [("10.48.0.16/28", "192.0.2.2")], "exported": [("10.48.0.0/28", "")]}
     assert host.run("cat", "/etc/bird/bird.conf").stdout == theirs
     routed.destroy("n1")
     assert "cnm_announced" not in host.run("birdc", "show", "protocols").stdout

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from reconciler.engine.result import Check, Explanation, Report, State, Status, StatusRow
 from reconciler.errors import ActuationError, Origin, Problem
+from reconciler.host.bgp import BgpRoute, Routes
 from reconciler.planner.plan import Action, Batch, Observation, Op, Pending, Plan
 from reconciler.resources.link import Link
 from reconciler.resources.resource import Key, Observed
@@ -75,11 +76,15 @@ def screens(text: str, console: Console) -> None:
     key = next(made.ops()).key
     link = next(made.ops()).resource
     row = StatusRow("Endpoint", text, State.DRIFTED, (text,), {text: text}, Origin(file=text))
+    route = BgpRoute(text, text, text, as_path=text, communities=(text,))
+    session = replace(row, kind="Session", routes=Routes((route,), (route,), True, True))
     failed = ActuationError(text, text, 5, text)
     for verbose in (False, True):
         terminal.show_plan(console, made, verbose=verbose)
         terminal.show_report(console, Report(made, (), (failed,), tuple(made.ops()), (text,)), verbose=verbose)
-        terminal.show_status(console, Status(text, text, (row,), (key,), made.warnings, (text,)), verbose=verbose)
+        terminal.show_status(
+            console, Status(text, text, (row, session), (key,), made.warnings, (text,)), verbose=verbose
+        )
     terminal.show_diff(console, made)
     terminal.show_checks(console, [Check(text, "error", text, text)])
     terminal.show_observation(console, Observation({key: Observed(link, text, None)}))
