@@ -250,9 +250,12 @@ def test_a_borrowed_address_is_announced_by_itself(routed: Routed) -> None:
     routed.apply()
     borrowed = routed.address("app/b4")
     assert wait(lambda: routed.reaches("n3", "c", borrowed))
-    routes = routed.fabric["n3"].ip("route show proto bird").splitlines()
-    assert [line.split()[0:3] for line in routes if line.startswith(f"{borrowed} ")] == [[borrowed, "via", "192.0.2.2"]]
-    assert sum("/30" in line for line in routes) == 2
+
+    def told() -> list[list[str]]:
+        return [line.split()[:3] for line in routed.fabric["n3"].ip("route show proto bird").splitlines()]
+
+    assert wait(lambda: sum("/30" in to for to, *_via in told()) == 2), "two blocks"
+    assert [via for to, *via in told() if to == borrowed] == [["via", "192.0.2.2"]]
     assert wait(lambda: routed.reaches("n1", "a", borrowed))
     routed.declare(["app/a@n1", "app/c@n3"], [small, calico()])
     routed.apply()
