@@ -19,12 +19,16 @@ class SeenIndex:
         return found.resource if found is not None else None
 
     def hanging_on(self, key: Key) -> Iterable[Resource]:
+        return self.built().get(key, ())
+
+    def built(self) -> dict[Key, list[Resource]]:
+        """What hangs on each key. For who follows changes: to be asked when there is time, before it is needed."""
         if self._hanging is None:
             self._hanging = {}
             for observed in self._items.values():
                 for parent in observed.resource.hangs_on():
                     self._hanging.setdefault(parent, []).append(observed.resource)
-        return self._hanging.get(key, ())
+        return self._hanging
 
     def change(self, key: Key, before: Observed | None, after: Observed | None) -> None:
         """Follow a change of ``items``: what was seen of ``key``, and what is now."""

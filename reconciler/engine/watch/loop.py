@@ -209,7 +209,11 @@ class Watch:
         if now >= self._look_at:
             self._dirty.everything = True
         try:
-            changed = self._look()
+            changed: set[Key] = set()
+            if self._following.topology is None:
+                self._picture.glance()
+            else:
+                changed = self._look()
             if self._load_due or (self._dirty_facts and self._following.topology is not None):
                 self._load()
             changed |= self._look()  # what newly wanted things look like

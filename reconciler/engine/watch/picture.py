@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from reconciler.engine.observe import observe, read_facts
 from reconciler.host.host import Host
@@ -180,36 +180,53 @@ class Picture:
 
     def _everything(self) -> set[Key]:
         self.looks += 1
-        self.facts = read_facts(self._host, self._node)
+        self.glance()
+        self._open()
+        self._follow()  # before they are read: what changes from here on is heard
         seen = observe(self._host, self.desired.values(), self.facts)
         for netns in set(self._monitor.followed()) - self._host.open_namespaces():
             self._monitor.forget(netns)
-        fresh = False
-        for netns in list(self._host.open_namespaces()):
-            if netns:
-                fresh = self._monitor.follow(self._host.netns(netns)) or fresh
-        if fresh:  # what changed in them between the look and now was not heard
+        if self._follow():  # some came meanwhile: what changed in them between the look and now was not heard
             seen = observe(self._host, self.desired.values(), self.facts)
         items, self._unread = seen.items, seen.unread
         self._heard = {index: (raw.name, raw.up) for index, raw in self._host.root.by_index.items()}
         changed = {key for key in items.keys() | self.items.keys() if items.get(key) != self.items.get(key)}
         self.items = dict(items)
         self.index = SeenIndex(self.items)
+        self.index.built()  # now, when all is read in any case, and not in the first repair
         self._parts = {}
         for key in self.items:
             self._parts.setdefault((_space(key), key.kind), set()).add(key)
         return changed
 
+    def glance(self) -> None:
+        """Only what rendering may know of the host: enough as long as nobody knows what is wanted."""
+        self.facts = read_facts(self._host, self._node)
+
+    def _open(self) -> None:
+        """Open the namespaces of what is wanted, and those in which we have been."""
+        inventory = self._host.inventory
+        for netns in self._wanted.keys() | inventory.netns.keys() | inventory.sources.keys():
+            if netns:
+                self._host.find(netns, self._source(netns))
+
+    def _follow(self) -> bool:
+        """Hear of every namespace that is open. True: one is new."""
+        fresh = False
+        for netns in list(self._host.open_namespaces()):
+            if netns:
+                fresh = self._monitor.follow(self._host.netns(netns)) or fresh
+        return fresh
+
     def _scope(self, names: set[str], only: Mapping[str, frozenset[int]] | None = None) -> Scope:
         """To read these namespaces, at a price that does not grow with all that is wanted elsewhere."""
-        wanted = [self._wanted.get(name, {}) for name in names]
         settings: set[Key] = set()
         for name in names:
             settings |= self._wanted_settings.get(name, set())
             for kind in self._settings:
                 settings |= self._parts.get((name, kind), set())
-        every = wanted[0] if len(wanted) == 1 else ChainMap(*wanted)
-        return Scope(self._host.owner, tuple(sorted(names)), frozenset(settings), every, only or {})
+        wanted = {name: here for name in names if (here := self._wanted.get(name))}
+        return Scope(self._host.owner, tuple(sorted(names)), frozenset(settings), _Wanted(wanted), only or {})
 
     def _read(self, batch: str, spaces: set[str]) -> set[Key]:
         """One kind of reader over some namespaces."""
@@ -287,6 +304,24 @@ class Picture:
         else:
             self.items[key] = seen
             self._parts.setdefault(part, set()).add(key)
+
+
+class _Wanted(Mapping[Key, Resource]):
+    """What is wanted in some sandboxes. To look one up costs the same however many they are."""
+
+    __slots__ = ("_spaces",)
+
+    def __init__(self, spaces: Mapping[str, Mapping[Key, Resource]]) -> None:
+        self._spaces = spaces
+
+    def __getitem__(self, key: Key) -> Resource:
+        return self._spaces[_space(key)][key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return chain.from_iterable(self._spaces.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._spaces.values()))
 
 
 def _space(key: Key) -> str:
