@@ -60,6 +60,15 @@ class BgpFeature:
         """What this node cannot say."""
         seen: dict[tuple[str, str], Session] = {}
         for session, origin in _sessions(topology):
+            for address in (session.local, session.peer):
+                if address.is_link_local or address.is_unspecified or address.is_multicast:
+                    what = "link-local" if address.is_link_local else "nobody's own"
+                    yield Problem(
+                        origin,
+                        f"BGP session {session.name} is between {session.local} and {session.peer}: {address} is {what}",
+                        "write an address that has one host only: spec.address and spec.sourceAddress of a BGPPeer, the "
+                        "first one of the family in spec.addresses of a Node",
+                    )
             other = seen.setdefault((str(session.local), str(session.peer)), session)
             if other is not session:
                 yield Problem(

@@ -45,8 +45,9 @@ class Line(NamedTuple):
     text: str
 
 
-def check(path: str) -> str:
-    """ "" when BIRD can read this configuration, else its words, without the path of what is only a draft."""
+def check(path: str, *, draft: bool = False) -> str:
+    """ "" when BIRD can read this configuration, else its words; without the path of what is only a draft, which is gone
+    when somebody reads them."""
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program
             [program() or "bird", "-p", "-c", path], capture_output=True, text=True, check=False, timeout=_CHECK_SECONDS
@@ -56,7 +57,7 @@ def check(path: str) -> str:
     if not done.returncode:
         return ""
     words = (done.stderr + done.stdout).strip() or f"exit status {done.returncode}"
-    return words.replace(f"{path}:", "line ")[:1000]
+    return (words.replace(f"{path}:", "line ") if draft else words)[:1000]
 
 
 class Bird:

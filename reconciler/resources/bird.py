@@ -251,7 +251,7 @@ def _replace(host: Host, spec: BirdConfig) -> str:
         draft = folder / "bird.conf.draft"
         host.config.write(str(draft), text, mode=0o600)
         try:
-            words = bird.check(str(draft))
+            words = bird.check(str(draft), draft=True)
             daemon = Bird(str(folder / "bird.ctl"))
             if not words and daemon.answers():
                 words = _load(daemon, str(draft), spec)

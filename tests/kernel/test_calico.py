@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,22 +200,24 @@ def test_a_configuration_that_takes_a_session_down_is_undone(routed: Routed) -> 
     assert wait(lambda: routed.established("n1") == 1)
 
 
-def test_what_bird_refuses_changes_nothing(routed: Routed) -> None:
-    """No manifest can say something that BIRD does not read, so the file is checked with a BIRD that reads nothing."""
+def test_what_bird_refuses_changes_nothing(routed: Routed, tmp_path: Path) -> None:
+    """No manifest can say something that BIRD does not read; a saved plan that somebody edited can."""
+    host = routed.fabric["n1"]
     routed.declare(["app/a@n1", "app/b@n2"])
     routed.apply("n1", "n2")
     assert wait(lambda: routed.established("n1") == 2)
-    before = routed.fabric["n1"].run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout
-    stub = "#!/bin/sh\necho bird: $3:7:1 syntax error >&2; exit 1\n"
-    script = "cat > /run/bird; chmod +x /run/bird; mount --bind /run/bird /usr/sbin/bird"
-    routed.fabric["n1"].run("sh", "-c", script, input=stub)
-    routed.declare(
-        ["app/a@n1", "app/b@n2", "app/c@n3"], [POOLS, calico(), LEAF.replace(", passwordFile: /run/leaf.password", "")]
-    )
-    done = routed.fabric["n1"].run("cnm", "apply", "--yes", "--node", "n1", routed.folder, check=False)
+    before = host.run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout
+    leaf = LEAF.replace(", passwordFile: /run/leaf.password", "")
+    routed.declare(["app/a@n1", "app/b@n2", "app/c@n3"], [POOLS, calico(), leaf])
+    saved = tmp_path / "plan.json"
+    host.run("cnm", "plan", "-o", saved, "--node", "n1", routed.folder, check=False)
+    saved.write_text(saved.read_text().replace('"BGPPeer leaf\\";', '"BGPPeer leaf\\"; hold thyme 90;'))
+    done = host.run("cnm", "apply", "--yes", "--node", "n1", saved, check=False)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "bird: line 7:1 syntax error" in done.stdout + done.stderr
-    assert routed.fabric["n1"].run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout == before
+    assert re.search(r"bird: line \d+:\d+ syntax error, unexpected CF_SYM_UNDEFINED", done.stdout + done.stderr), (
+        done.stderr
+    )
+    assert host.run("sh", "-c", "cat /run/cnm/*/bird/bird.conf").stdout == before
     assert routed.established("n1") == 2
 
 
@@ -237,9 +240,31 @@ def test_a_bird_of_the_hosts_own_gets_an_include_file(routed: Routed) -> None:
     ways = {way: [(one["prefix"], one["next_hop"]) for one in told[way]] for way in ("learned", "exported")}
     assert ways == {"learned": [("10.48.0.16/28", "192.0.2.2")], "exported": [("10.48.0.0/28", "")]}
     assert host.run("cat", "/etc/bird/bird.conf").stdout == theirs
+    _its_own_file_is_broken(routed, theirs)
     routed.destroy("n1")
     assert "cnm_announced" not in host.run("birdc", "show", "protocols").stdout
     assert "device1" in host.run("birdc", "show", "protocols").stdout
+
+
+def _its_own_file_is_broken(routed: Routed, theirs: str) -> None:
+    """Somebody edits it, and has not loaded it: BIRD refuses the whole, says where, and goes on as it was."""
+    host = routed.fabric["n1"]
+    before = host.run("cat", "/etc/bird/cnm.conf").stdout
+    host.run("sh", "-c", "cat > /etc/bird/bird.conf", input=theirs + "protocol kernel { scan thyme 10; }\n")
+    leaf = LEAF.replace(", passwordFile: /run/leaf.password", "")
+    routed.declare(
+        ["app/a@n1", "app/b@n2"], [POOLS, calico(), leaf], bgp={"n1": "{bird: {includeFile: /etc/bird/cnm.conf}}"}
+    )
+    done = host.run("cnm", "apply", "--yes", "--node", "n1", routed.folder, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "bird: /etc/bird/bird.conf:7:" in done.stdout + done.stderr, done.stderr
+    assert "syntax error" in done.stdout + done.stderr
+    assert host.run("cat", "/etc/bird/cnm.conf").stdout == before
+    assert routed.reaches("n1", "a", routed.address("app/b"))
+    assert "peer.leaf" not in host.run("birdc", "show protocols").stdout
+    host.run("sh", "-c", "cat > /etc/bird/bird.conf", input=theirs)
+    routed.apply("n1")
+    assert "peer.leaf" in host.run("birdc", "show protocols").stdout
 
 
 def test_a_borrowed_address_is_announced_by_itself(routed: Routed) -> None:
