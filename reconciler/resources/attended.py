@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import EIO, ENOENT
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -77,17 +78,22 @@ class AttendedActuator:
                 if _is_there(host, key, data.pop(_NAMESPACE, None)) or key not in scope.wanted:
                     yield Observed(self._spec(key, data), scope.owner)
 
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Attended]:
+        return TypeAdapter(self._kind)
+
     def _spec(self, key: Key, data: dict[str, Any]) -> Attended:
-        whole = json.dumps({"key": list(key), **data})
-        return TypeAdapter(self._kind).validate_json(whole)
+        return self._adapter.validate_json(json.dumps({"key": list(key), **data}))
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
         outcomes = {op.id: Outcome(op.id) for op in ops}
         changes: list[tuple[OpView, attendant.Change]] = []
+        makes = any(op.action == "create" for op in ops)
+        known = dict(attendant.served(host.runtime, self._kind.kind)) if makes else {}
         for op in ops:
             try:
                 host.step("attendant", str(op.key))
-                changes.append((op, self._change(host, op)))
+                changes.append((op, self._change(host, op, known.get(str(op.key)))))
             except KeyError:
                 outcomes[op.id] = Outcome(op.id, ENOENT, f"the network namespace {op.key.netns} is not there")
             except OSError as error:
@@ -108,13 +114,12 @@ class AttendedActuator:
         return outcomes.values()
 
     @staticmethod
-    def _change(host: Host, op: OpView) -> attendant.Change:
+    def _change(host: Host, op: OpView, known: dict[str, Any] | None) -> attendant.Change:
+        """``known`` is what the attendant has of it."""
         if op.action in ("delete", "release"):
             return str(op.key), None, ()
         spec = op.after
         assert isinstance(spec, Attended)
-        if op.action == "create":
-            known = dict(attendant.served(host.runtime, spec.kind)).get(str(op.key))
-            if known is None or not _is_there(host, op.key, known.get(_NAMESPACE)):
-                return str(op.key), _told(host, spec), spec.sockets(host)
+        if op.action == "create" and (known is None or not _is_there(host, op.key, known.get(_NAMESPACE))):
+            return str(op.key), _told(host, spec), spec.sockets(host)
         return str(op.key), _told(host, spec), None
