@@ -15,7 +15,7 @@ from reconciler.drivers.firewall import Firewall, Zone, let_in, published_chains
 from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
-from reconciler.manifest.model import Model
+from reconciler.manifest.model import Model, once
 from reconciler.manifest.types import InterfaceName, IPAddress, Mac
 from reconciler.resources.link import BridgePort, Link, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
@@ -82,12 +82,13 @@ class BridgeOptions(NetworkOptions):
     masquerade: bool = Field(
         default=True, description="Gateway mode nat: traffic that leaves takes the host's address."
     )
-    snat: Snat = Field(default=Snat(), description="Fixed source addresses instead of masquerading.")
+    snat: Snat = Field(default_factory=once(Snat), description="Fixed source addresses instead of masquerading.")
     gateway_mode: GatewayMode = Field(
-        default=GatewayMode(), description="How each family leaves the network, and who may come in."
+        default_factory=once(GatewayMode), description="How each family leaves the network, and who may come in."
     )
     host_addresses: HostAddresses = Field(
-        default=HostAddresses(), description="Addresses of the host for published ports that name none. Default: all."
+        default_factory=once(HostAddresses),
+        description="Addresses of the host for published ports that name none. Default: all.",
     )
     inter_container: bool = Field(default=True, description="False: endpoints of this network cannot reach each other.")
     trusted_interfaces: list[InterfaceName] = Field(

@@ -28,6 +28,7 @@ from reconciler.drivers.firewall import Firewall, Zone, let_in, published_chains
 from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
+from reconciler.manifest.model import once
 from reconciler.netlink.fdb import EVERY
 from reconciler.resources.fdb import Fdb, fdb_key
 from reconciler.resources.file import ConfigFile, file_key
@@ -71,7 +72,7 @@ class OverlayOptions(NetworkOptions):
         description="IP version between the nodes. Default: IPv4 where every node has an address of it, else IPv6.",
     )
     gateway_mode: GatewayMode = Field(
-        default=GatewayMode(),
+        default_factory=once(GatewayMode),
         description="How each family leaves the network at the node that an endpoint is on, and who may come in.",
     )
     control: Literal["manifests", "evpn"] = Field(

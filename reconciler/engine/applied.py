@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from reconciler.manifest.lockfile import LOCK_NAME
-from reconciler.manifest.source import Texts, find
+from reconciler.manifest.source import Found
 
 
 class Applied:
@@ -20,7 +20,6 @@ class Applied:
     def __init__(self, folder: Path, owner: str, host: str, lock_file: Path | None = None) -> None:
         self._link = folder / f"applied-{owner}-{host}"
         self._lock_file = lock_file
-        self._texts = Texts()
         self._digests: dict[str, tuple[bytes, str]] = {}  # of each file in the copy that this process wrote
 
     def sources(self) -> Sequence[str]:
@@ -31,10 +30,9 @@ class Applied:
     def lock_file(self) -> Path:
         return self._link / LOCK_NAME
 
-    def remember(self, sources: Sequence[str]) -> str:
-        """Copy what the sources hold now; the fingerprint of the copy. The same content is not written again, and what
-        the copy before has as well is linked, not written. Raises OSError."""
-        found = find(list(sources), texts=self._texts)
+    def remember(self, found: Found) -> str:
+        """Copy these texts; the fingerprint of the copy. The same content is not written again, and what the copy before
+        has as well is linked, not written. Raises OSError."""
         lock = self._lock_file or (found.root / LOCK_NAME if found.root is not None else None)
         texts = {source.file.lstrip("/").replace("../", "up/"): source.raw for source in found.sources}
         if lock is not None:

@@ -23,7 +23,7 @@ from reconciler.manifest.document import Document
 from reconciler.manifest.kinds.endpoint import Endpoint
 from reconciler.manifest.load import Changes, Memory, changes
 from reconciler.manifest.lockfile import Lock
-from reconciler.manifest.source import find
+from reconciler.manifest.source import Found, find
 from reconciler.resources.resource import Key, Resource
 from reconciler.topology.endpoints import resolve_endpoints
 from reconciler.topology.resolve import Problems
@@ -54,9 +54,10 @@ class Following:
         self._options = options
         self._state: _State | None = None
 
-    def take(self, sources: Sequence[str], facts: NodeFacts) -> set[Key]:
-        """Load what changed; the keys that are wanted otherwise now. Raises ManifestError, PlanError."""
-        changed = self._difference(sources, facts)
+    def take(self, sources: Sequence[str], facts: NodeFacts, found: Found | None = None) -> set[Key]:
+        """Load what changed; the keys that are wanted otherwise now. ``found`` is what a look at the sources just found,
+        if there was one. Raises ManifestError, PlanError."""
+        changed = self._difference(sources, facts, found)
         return changed if changed is not None else self._everything(sources, facts)
 
     def _everything(self, sources: Sequence[str], facts: NodeFacts) -> set[Key]:
@@ -77,14 +78,15 @@ class Following:
                 self._state.hold(sandbox)
         return changed
 
-    def _difference(self, sources: Sequence[str], facts: NodeFacts) -> set[Key] | None:
+    def _difference(self, sources: Sequence[str], facts: NodeFacts, texts: Found | None) -> set[Key] | None:
         """None where all is to be loaded."""
         state, topology = self._state, self.topology
         if state is None or topology is None or state.sources != tuple(sources) or state.facts != facts:
             return None
         if _text(state.lock_path) != state.lock_text:
             return None
-        found = changes(find(sources, None, self.memory.texts), drivers.options(), self.memory, _BYTES)
+        texts = texts or find(sources, None, self.memory.texts)
+        found = changes(texts, drivers.options(), self.memory, _BYTES)
         self._state = None  # until all of it is followed
         if found is None or not self.memory.drafts:
             return None

@@ -14,6 +14,14 @@ from contextlib import contextmanager
 _OBJECTS = 200_000  # between two looks
 
 
+def look_through() -> None:
+    """Collect once, now, and never again look at what stays: for who keeps all of it for long, when there is time. Else
+    the next collection comes in the middle of something that should be quick, and takes 0.8 s with 10,000 endpoints."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def seldom_collected() -> Iterator[None]:
     """Fewer collections for the length of the block. What the program around us has set is put back."""

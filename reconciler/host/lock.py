@@ -43,8 +43,11 @@ class HostLock:
         """What changes whenever somebody begins to change the host: take it before you look, and ask
         :meth:`unchanged` when you hold the lock. Writes nothing."""
         try:
-            with _path(folder, identity).open("rb") as file:
-                return file.read(_LARGEST)
+            fd = os.open(_path(folder, identity), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.read(fd, _LARGEST)
+            finally:
+                os.close(fd)
         except OSError:
             return b""
 

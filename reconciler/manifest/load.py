@@ -80,6 +80,10 @@ class Memory:
         self.root: FilePath | None = None
         self.patches = True
 
+    def found(self) -> Found:
+        """The texts of the last load, when all was well."""
+        return Found(tuple(Source(name, file.raw) for name, file in self.files.items()), (), self.root)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:

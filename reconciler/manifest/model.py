@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -10,6 +12,8 @@ from pydantic.alias_generators import to_camel
 from reconciler.manifest.types import Labels, Name
 
 API_VERSION = "cnm/v1alpha1"
+
+_M = TypeVar("_M", bound="Model")
 
 
 class Model(BaseModel):
@@ -24,6 +28,17 @@ class Model(BaseModel):
         validate_by_name=False,
         validate_by_alias=True,
     )
+
+
+def once(model: type[_M]) -> Callable[[], _M]:
+    """The default of a field that is a model: made when it is first needed, since making one builds all that checks it,
+    and then the same one for all."""
+
+    @cache
+    def made() -> _M:
+        return model()
+
+    return made
 
 
 class Metadata(Model):

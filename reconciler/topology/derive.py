@@ -19,7 +19,7 @@ def mac_of(*names: str) -> str:
 
 def short_name(prefix: str, *names: str) -> str:
     """An interface name of at most 15 bytes: the prefix and ten characters of a hash."""
-    return prefix + b32encode(digest(*names)).decode().lower()[:10]
+    return prefix + b32encode(digest(*names)[:10]).decode().lower()[:10]
 
 
 def link_local_of(mac: str) -> IPv6Interface:

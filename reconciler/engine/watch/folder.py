@@ -13,7 +13,7 @@ from pathlib import Path
 from watchfiles import watch
 
 from reconciler.manifest.lockfile import LOCK_NAME
-from reconciler.manifest.source import SUFFIXES, Texts, find
+from reconciler.manifest.source import SUFFIXES, Found, Texts, find
 
 _STEP = 50  # milliseconds without a change before changes are told
 _DEBOUNCE = 500  # milliseconds after which they are told in any case
@@ -23,7 +23,8 @@ _AGAIN = 1.0  # seconds until a folder that is not there is looked for again
 
 class Folder:
     """Watches the sources, and the folders in which symbolic links on the way to them stand (git-sync and Kubernetes
-    exchange such a link). :meth:`fileno` is readable when something happened, :meth:`settled` tells what it means.
+    exchange such a link). :meth:`fileno` is readable when something happened, :meth:`settled` tells what it means;
+    :attr:`found` is what it looked at.
 
     The threads only wake the loop; all is read by the caller.
     """
@@ -35,6 +36,7 @@ class Folder:
         self._stop = threading.Event()
         self._since = 0.0
         self._texts: dict[str, bytes] | None = None
+        self.found: Found | None = None
         self._threads = [
             threading.Thread(target=self._follow, args=(deep,), daemon=True, name=f"cnm-files-{number}")
             for number, deep in enumerate((True, False))
@@ -56,7 +58,7 @@ class Folder:
         writes; ask again soon."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._fd)
-        found = find(self._sources, texts=self._memory)
+        self.found = found = find(self._sources, texts=self._memory)
         texts = {source.file: source.raw for source in found.sources}
         lock = found.root / LOCK_NAME if found.root is not None else None
         if lock is not None:

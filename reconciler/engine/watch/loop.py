@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.doctor import require_capabilities, require_kernel
 from reconciler.engine.following import Following
-from reconciler.engine.garbage import seldom_collected
+from reconciler.engine.garbage import look_through, seldom_collected
 from reconciler.engine.guard import check_mass
 from reconciler.engine.observe import observe, usual_settings
 from reconciler.engine.result import Planned, PlanOptions, Report
@@ -34,6 +34,7 @@ from reconciler.engine.watch.situation import Mode, Situation
 from reconciler.engine.watch.switch import RETRY, Switch
 from reconciler.errors import CnmError, GuardError, LockError, ManifestError, ObservationError, PlanError, Problem
 from reconciler.host.monitor import Monitor
+from reconciler.manifest.source import Found
 from reconciler.planner.diff import make_plan
 from reconciler.planner.plan import Observation, Op, Plan
 from reconciler.resources.resource import Key, Resource
@@ -53,7 +54,7 @@ class Source(Protocol):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """``interval``: seconds between two looks at everything, a fifth more or less at random. ``applied`` gives the
-    manifests that were last applied, ``remember`` stores these as such."""
+    manifests that were last applied, ``remember`` stores these texts as such."""
 
     mode: Mode = Mode.APPLY
     interval: float = 60.0
@@ -61,7 +62,7 @@ class Settings:
     allow_empty: bool = False
     allow_mass_delete: bool = False
     applied: Callable[[], Sequence[str]] = tuple
-    remember: Callable[[Sequence[str]], str] = lambda _sources: ""
+    remember: Callable[[Found], str] = lambda _found: ""
 
 
 class Tell(Protocol):
@@ -210,13 +211,16 @@ class Watch:
             self._dirty.everything = True
         try:
             changed: set[Key] = set()
-            if self._following.topology is None:
-                self._picture.glance()
-            else:
+            known = self._following.topology is not None
+            if known:
                 changed = self._look()
-            if self._load_due or (self._dirty_facts and self._following.topology is not None):
+            else:
+                self._picture.glance()
+            if self._load_due or (self._dirty_facts and known):
                 self._load()
-            changed |= self._look()  # what newly wanted things look like
+                changed |= self._look()  # what newly wanted things look like
+            elif not known:
+                changed = self._look()
             self._reconcile(changed)
         except LockError as error:
             self._trouble("locked", str(error), _SOON)
@@ -256,6 +260,7 @@ class Watch:
             spread = self._settings.interval * random.uniform(0.8, 1.2)  # noqa: S311 - hosts are not to beat in time
             self._look_at = time.monotonic() + spread
             self._pace.tidy(time.monotonic())
+            look_through()
         if dirty.everything or dirty.spaces:
             self._life.follow()
         self._switch.follow()
@@ -267,6 +272,7 @@ class Watch:
     def _load(self) -> None:
         """Take over the files, or keep the last good state of them and say why."""
         mode, first = self._settings.mode, self._following.topology is None
+        found: Found | None = None
         if self._load_due and mode is not Mode.HEAL:
             settled = self._folder.settled()
             if settled is None:
@@ -275,12 +281,13 @@ class Watch:
             if not settled and not self._dirty_facts and not first:
                 self._load_due = False
                 return
+            found = self._folder.found
         self._load_due = self._dirty_facts = False
         sources: Sequence[str] = self._sources
         if mode is Mode.HEAL:
             sources = self._settings.applied() or self._sources
         try:
-            self._take(sources)
+            self._take(sources, found)
         except (ManifestError, PlanError) as error:
             self._refuse(error)
             copy = self._settings.applied()
@@ -301,8 +308,8 @@ class Watch:
         kept = "the last good state is kept" if self._following.topology is not None else "nothing is changed"
         self._once("invalid", f"{error}", problems=[str(problem) for problem in error.problems], kept=kept)
 
-    def _take(self, sources: Sequence[str]) -> None:
-        fresh = self._following.take(sources, self._picture.facts)
+    def _take(self, sources: Sequence[str], found: Found | None = None) -> None:
+        fresh = self._following.take(sources, self._picture.facts, found)
         self._picture.want(fresh, self._desired)
         self._life.want(fresh, self._desired)
         self._switch.want(fresh, self._desired)
@@ -426,6 +433,7 @@ class Watch:
         if report.ok:
             fights = self._pace.repaired(done if not following else (), now)
             self._open -= done
+            self._meanwhile -= done  # as was just verified
             self._tell("repaired", keys=sorted(map(str, done)), seconds=dict(report.seconds))
             self.metrics.fights.inc(len(fights))
             for key in fights:
@@ -456,7 +464,7 @@ class Watch:
         """The files hold on this host: they are what is to come back after a reboot."""
         if self._settings.mode is Mode.APPLY and not self.situation.invalid:
             try:
-                copy = self._settings.remember(self._sources)
+                copy = self._settings.remember(self._following.memory.found())
                 self._commit = revision(Path(self._sources[0])) or copy
             except OSError as error:
                 self._once("trouble", f"what was applied could not be kept for after a reboot: {error}")
@@ -477,12 +485,12 @@ class Watch:
             invalid=self.situation.invalid,
             commit=self._commit,
         )
-        self.metrics.stands(situation)
         for problem in situation.conflicts:
             self._once("conflict", str(problem))
         for pending in plan.pending:
             self._once("pending", f"{pending.key} waits: {pending.reason}")
         if situation != self.situation:
             before, self.situation = self.situation, situation
+            self.metrics.stands(situation)
             if before.state != situation.state or not before.ready:
                 self._tell("state", state=situation.state, before=before.state if before.ready else "")

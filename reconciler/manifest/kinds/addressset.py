@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import Cidr
 
 
@@ -20,7 +20,7 @@ class AddressSet(DocumentModel):
     """A named list of CIDRs, for the rules of policies (``addressSets``)."""
 
     kind: Literal["AddressSet"] = Field(description="AddressSet")
-    spec: AddressSetSpec = Field(default=AddressSetSpec(), description="What is in it.")
+    spec: AddressSetSpec = Field(default_factory=once(AddressSetSpec), description="What is in it.")
 
 
 KIND = AddressSet

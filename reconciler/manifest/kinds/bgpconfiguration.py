@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import Cidr, Name, PortNumber
 
 Asn = Annotated[int, Field(ge=1, le=4294967294)]
@@ -76,7 +76,7 @@ class BGPConfiguration(DocumentModel):
 
     kind: Literal["BGPConfiguration"] = Field(description="BGPConfiguration")
     spec: BGPConfigurationSpec = Field(
-        default=BGPConfigurationSpec(), description="What holds for every node that has spec.bgp."
+        default_factory=once(BGPConfigurationSpec), description="What holds for every node that has spec.bgp."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.manifest.kinds.tenant import FabricName
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 
 
 class ContractSpec(Model):
@@ -23,7 +23,7 @@ class Contract(DocumentModel):
     """A contract that others made in the fabric (to the outside, to shared services). It is never changed or removed."""
 
     kind: Literal["Contract"] = Field(description="Contract")
-    spec: ContractSpec = Field(default=ContractSpec(), description="Which contract is meant.")
+    spec: ContractSpec = Field(default_factory=once(ContractSpec), description="Which contract is meant.")
 
 
 KIND = Contract

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import Cidr, InterfaceName, IPAddress, Mac, Mtu, Name, SysctlName, SysctlValue
 
 
@@ -141,7 +141,7 @@ class EndpointSpec(Model):
         default=[],
         description="Ports that are reached by the host's addresses. Only on the endpoint that carries the sandbox's default route.",
     )
-    rates: Rates = Field(default=Rates(), description="How fast it may be. Default: as fast as it goes.")
+    rates: Rates = Field(default_factory=once(Rates), description="How fast it may be. Default: as fast as it goes.")
     gateway_priority: Annotated[int, Field(ge=-2147483648, le=2147483647)] = Field(
         default=0, description="The sandbox's default route goes through the endpoint with the highest priority."
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import Cidr, IPAddress, Mtu, Name
 
 
@@ -58,7 +58,7 @@ class Network(DocumentModel):
     """A network: endpoints on it reach each other, others only where allowed."""
 
     kind: Literal["Network"] = Field(description="Network")
-    spec: NetworkSpec = Field(default=NetworkSpec(), description="What the network is.")
+    spec: NetworkSpec = Field(default_factory=once(NetworkSpec), description="What the network is.")
 
 
 KIND = Network

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from reconciler.manifest.foreign import IGNORED, KubernetesMetadata
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import Cidr, PortName, PortNumber
 
 API_VERSION = "networking.k8s.io/v1"
@@ -99,7 +99,7 @@ class NetworkPolicySpec(Model):
     """As in Kubernetes' reference."""
 
     pod_selector: LabelSelector = Field(
-        default=LabelSelector(), description="The pods (sandboxes of the namespace) that it is about."
+        default_factory=once(LabelSelector), description="The pods (sandboxes of the namespace) that it is about."
     )
     policy_types: Annotated[list[Literal["Ingress", "Egress"]], Field(max_length=2)] | None = Field(
         default=None, description="Default: Ingress, and Egress where there are egress rules."
@@ -116,7 +116,7 @@ class NetworkPolicy(DocumentModel):
     api_version: Literal["networking.k8s.io/v1"] = Field(description=API_VERSION)  # type: ignore[assignment]  # not ours
     kind: Literal["NetworkPolicy"] = Field(description="NetworkPolicy")
     metadata: KubernetesMetadata = Field(description="Name, namespace and labels.")  # type: ignore[assignment]  # not ours
-    spec: NetworkPolicySpec = Field(default=NetworkPolicySpec(), description="As in Kubernetes' reference.")
+    spec: NetworkPolicySpec = Field(default_factory=once(NetworkPolicySpec), description="As in Kubernetes' reference.")
     status: dict[str, Any] = Field(default={}, description=IGNORED)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import IPAddress
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
@@ -73,7 +73,7 @@ class Node(DocumentModel):
     """A host. Without any Node document the manifests describe one host: this one."""
 
     kind: Literal["Node"] = Field(description="Node")
-    spec: NodeSpec = Field(default=NodeSpec(), description="How the other nodes reach this one.")
+    spec: NodeSpec = Field(default_factory=once(NodeSpec), description="How the other nodes reach this one.")
 
 
 KIND = Node

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import Cidr, Name, Port, SelectorText
 
 Protocol = Literal["tcp", "udp", "sctp", "icmp", "icmpv6"]
@@ -59,8 +59,8 @@ class Rule(Model):
     not_protocol: Protocol | ProtocolNumber | None = Field(default=None, description="Any protocol but this.")
     icmp: Icmp | None = Field(default=None, description="Only this type; needs protocol icmp or icmpv6.")
     not_icmp: Icmp | None = Field(default=None, description="Any type but this; needs protocol icmp or icmpv6.")
-    source: Peer = Field(default=Peer(), description="Who sends.")
-    destination: Peer = Field(default=Peer(), description="Who receives.")
+    source: Peer = Field(default_factory=once(Peer), description="Who sends.")
+    destination: Peer = Field(default_factory=once(Peer), description="Who receives.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -128,7 +128,9 @@ class Policy(DocumentModel):
     """What endpoints may send and receive. Policies take away from what networks allow; they open no network."""
 
     kind: Literal["Policy"] = Field(description="Policy")
-    spec: PolicySpec = Field(default=PolicySpec(), description="Whom it is about, when it is asked, and its rules.")
+    spec: PolicySpec = Field(
+        default_factory=once(PolicySpec), description="Whom it is about, when it is asked, and its rules."
+    )
 
 
 KIND = Policy

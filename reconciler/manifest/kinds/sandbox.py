@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 from reconciler.manifest.types import DomainName, IPAddress, Name, PortName, PortNumber, SysctlName, SysctlValue
 
 
@@ -118,7 +118,7 @@ class SandboxSpec(Model):
         description="The Kubernetes namespace it counts to, for NetworkPolicy documents and selectors of namespaces.",
     )
     ports: list[NamedPort] = Field(default=[], description="Names of ports that it serves, for policies.")
-    dns: Dns = Field(default=Dns(), description="Whom it asks for names that none of its networks knows.")
+    dns: Dns = Field(default_factory=once(Dns), description="Whom it asks for names that none of its networks knows.")
     sysctls: dict[SysctlName, SysctlValue] = Field(
         default={}, description="Network sysctls of this stack, like net.ipv4.ip_unprivileged_port_start: 0."
     )
@@ -128,7 +128,7 @@ class Sandbox(DocumentModel):
     """A network stack: usually one per container."""
 
     kind: Literal["Sandbox"] = Field(description="Sandbox")
-    spec: SandboxSpec = Field(default=SandboxSpec(), description="Which stack this is and where.")
+    spec: SandboxSpec = Field(default_factory=once(SandboxSpec), description="Which stack this is and where.")
 
 
 KIND = Sandbox

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.manifest.model import DocumentModel, Model
+from reconciler.manifest.model import DocumentModel, Model, once
 
 
 class TierSpec(Model):
@@ -27,7 +27,9 @@ class Tier(DocumentModel):
     """A level of policies. Tier default exists by itself, and can be declared to change it."""
 
     kind: Literal["Tier"] = Field(description="Tier")
-    spec: TierSpec = Field(default=TierSpec(), description="When its policies are asked, and what holds otherwise.")
+    spec: TierSpec = Field(
+        default_factory=once(TierSpec), description="When its policies are asked, and what holds otherwise."
+    )
 
 
 KIND = Tier
