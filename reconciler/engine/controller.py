@@ -24,13 +24,11 @@ from reconciler.engine.execute import Progress, never
 from reconciler.engine.garbage import seldom_collected
 from reconciler.engine.guard import Guards
 from reconciler.engine.observe import observe, read_facts, usual_settings
-from reconciler.engine.reach import Reach, Service
 from reconciler.engine.result import Check, Explanation, Planned, PlanOptions, Recovery, Report, Status, Validated
 from reconciler.engine.saved import as_looked_for, read_plan_file, read_snapshot
 from reconciler.engine.sessions import routes_of
 from reconciler.engine.transaction import Look, Transaction, about, interrupted, recover
 from reconciler.engine.validate import Asked, check_lock, read, store_lock, validate
-from reconciler.engine.wayfind import Told, explain_way
 from reconciler.errors import ConflictError, ManifestError, PlanError, Problem, StaleError, UsageError
 from reconciler.host import history, journal
 from reconciler.host.host import STATE_FOLDER, Host
@@ -45,8 +43,10 @@ from reconciler.planner.plan import Observation, Plan
 from reconciler.resources.resource import Key, Resource
 from reconciler.topology.view import NodeFacts
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what single verbs want is imported by them: every command starts anew
+    from reconciler.engine.reach import Reach, Service
     from reconciler.engine.shift import Shift
+    from reconciler.engine.wayfind import Told
 
 NO_OPTIONS = PlanOptions()
 _KEYS_NOTED = 20  # keys of a run that the history names
@@ -213,7 +213,7 @@ class NetworkController:
     @seldom_collected()
     def shift(self, planned: Planned) -> Shift:
         """Which pairs of endpoints gain or lose reach by a plan. Costs nothing for an empty one."""
-        from reconciler.engine.shift import shift_of  # only what shows a plan wants it
+        from reconciler.engine.shift import shift_of
 
         return shift_of(planned, self.owner)
 
@@ -531,11 +531,15 @@ class NetworkController:
     ) -> tuple[Told, ...]:
         """Whether one endpoint reaches another, with every rule on the way. ``look``: also what tables of others on
         this host do. Raises UsageError for names that are none, ManifestError."""
+        from reconciler.engine.wayfind import explain_way
+
         topology = self.validate(sources, stdin=stdin).topology
         return explain_way(topology, source, destination, what, self.host if look else None, self.owner)
 
     def reach(self, sources: Sequence[str], *, stdin: IO[bytes] | None = None) -> Reach:
         """Answers about all pairs, from the manifests alone. Raises ManifestError."""
+        from reconciler.engine.reach import Reach
+
         return Reach(self.validate(sources, stdin=stdin).topology)
 
     @seldom_collected()
