@@ -21,18 +21,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.acifabric import AciFabric, AciFabricSpec
-from reconciler.manifest.kinds.contract import Contract, ContractSpec
 from reconciler.policy.services import ANY, ANY_PORT, Group, Service, Services, services
 from reconciler.policy.view import ICMP, ICMPV6, TCP, UDP, Party
 from reconciler.resources.managedobject import CLASSES, Fabric, ManagedObject, fabric_key, object_key
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import GroupView, NetworkView, NodeFacts, TenantView, Topology
+
+if TYPE_CHECKING:
+    from reconciler.manifest.kinds.acifabric import AciFabric, AciFabricSpec
+    from reconciler.manifest.kinds.contract import Contract
 
 _LONGEST = 64  # naming:Name
 _PROTOCOLS = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6"}  # vzEntry prot; others by number
@@ -99,14 +101,12 @@ def speaker(spec: AciFabricSpec, topology: Topology) -> str:
 
 
 def _spec_of(document: Document) -> AciFabricSpec:
-    assert isinstance(document.model, AciFabric)
-    return document.model.spec
+    return cast("AciFabric", document.model).spec
 
 
 def _contract(document: Document) -> tuple[str, str]:
     """(tenant, name) in the fabric."""
-    assert isinstance(document.model, Contract)
-    spec: ContractSpec = document.model.spec
+    spec = cast("Contract", document.model).spec
     return spec.tenant, spec.contract or document.name
 
 

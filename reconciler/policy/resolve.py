@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, cast
 
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.document import Document, Path
-from reconciler.manifest.kinds.addressset import AddressSet
-from reconciler.manifest.kinds.namespace import Namespace
-from reconciler.manifest.kinds.networkpolicy import NetworkPolicy
-from reconciler.manifest.kinds.policy import Peer, Policy, Rule
-from reconciler.manifest.kinds.tier import Tier
 from reconciler.manifest.suggest import meant
-from reconciler.policy.kubernetes import translate
 from reconciler.policy.selector import Selector, parse
 from reconciler.policy.view import (
     DIRECTIONS,
@@ -34,6 +29,12 @@ from reconciler.policy.view import (
     TierView,
 )
 from reconciler.topology.view import Address, EndpointView, NetworkView, NodeView, SandboxView
+
+if TYPE_CHECKING:
+    from reconciler.manifest.kinds.addressset import AddressSet
+    from reconciler.manifest.kinds.networkpolicy import NetworkPolicy
+    from reconciler.manifest.kinds.policy import Peer, Policy, Rule
+    from reconciler.manifest.kinds.tier import Tier
 
 DEFAULT_TIER = "default"
 DEFAULT_ORDER = 1_000_000
@@ -62,18 +63,16 @@ def resolve_policies(
     """``documents`` are those of the kinds that nobody else resolves; ``problems`` is added to. Where nobody says
     anything, there are no parties: what nobody needs is not computed."""
     namespaces = {
-        document.name: dict(document.model.metadata.labels)
-        for document in documents
-        if isinstance(document.model, Namespace)
+        document.name: dict(document.model.metadata.labels) for document in documents if document.kind == "Namespace"
     }
     parties: tuple[Party, ...] = ()
-    said = any(isinstance(document.model, Policy | NetworkPolicy) for document in documents)
+    said = any(document.kind in ("Policy", "NetworkPolicy") for document in documents)
     if said or any(network.policy_default != "allow" for network in networks):
         parties = (*_endpoints(networks, namespaces), *_hosts(sandboxes, nodes, here, networks, namespaces))
     sets = {
-        document.name: Nets(document.name, tuple(document.model.spec.nets))
+        document.name: Nets(document.name, tuple(cast("AddressSet", document.model).spec.nets))
         for document in documents
-        if isinstance(document.model, AddressSet)
+        if document.kind == "AddressSet"
     }
     # Who asks a published port by 127.0.0.1 or ::1 is this host: from elsewhere such a source never gets in (ports.py).
     gateways = frozenset(
@@ -84,18 +83,17 @@ def resolve_policies(
     tiers = _tiers(documents, problems)
     policies: list[PolicyView] = []
     for document in documents:
-        if isinstance(document.model, Policy):
-            if document.model.spec.tier not in tiers:
-                problems.append(
-                    Problem(
-                        document.at("spec", "tier"),
-                        f"there is no tier {document.model.spec.tier!r}",
-                        meant(document.model.spec.tier, tiers),
-                    )
-                )
-            policies.append(_policy(document, document.model, world))
-        elif isinstance(document.model, NetworkPolicy):
-            policies.append(translate(document, document.model, _here(world)))
+        if document.kind == "Policy":
+            policy = cast("Policy", document.model)
+            tier = policy.spec.tier
+            if tier not in tiers:
+                at = document.at("spec", "tier")
+                problems.append(Problem(at, f"there is no tier {tier!r}", meant(tier, tiers)))
+            policies.append(_policy(document, policy, world))
+        elif document.kind == "NetworkPolicy":
+            from reconciler.policy.kubernetes import translate
+
+            policies.append(translate(document, cast("NetworkPolicy", document.model), _here(world)))
     found = [
         TierView(
             name=tier.name,
@@ -201,8 +199,8 @@ def _named(sandbox: SandboxView) -> tuple[tuple[str, int, int], ...]:
 def _tiers(documents: Sequence[Document], problems: list[Problem]) -> dict[str, TierView]:
     tiers = {DEFAULT_TIER: TierView(DEFAULT_TIER, DEFAULT_ORDER, "deny", (), Origin(document=f"Tier/{DEFAULT_TIER}"))}
     for document in documents:
-        if isinstance(document.model, Tier):
-            spec = document.model.spec
+        if document.kind == "Tier":
+            spec = cast("Tier", document.model).spec
             tiers[document.name] = TierView(document.name, spec.order, spec.default_action, (), document.origin)
     return tiers
 

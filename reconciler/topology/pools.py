@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.ippool import IPPool
 from reconciler.policy.selector import Selector, parse
 from reconciler.topology.allocate import Asker, Pool
 from reconciler.topology.derive import digest
 from reconciler.topology.view import Address, BlockView, NodeView, PoolView, Subnet, SubnetView
 
 if TYPE_CHECKING:
+    from reconciler.manifest.kinds.ippool import IPPool
     from reconciler.topology.resolve import Problems
 
 _FIRST_VNI, _VNIS = 1 << 22, 1 << 23  # above what is chosen one by one
@@ -31,9 +31,7 @@ def resolve_pools(
     """All pools by name, each with the networks that draw from it."""
     found: dict[str, tuple[PoolView, Selector]] = {}
     for document in documents:
-        model = document.model
-        assert isinstance(model, IPPool)
-        spec = model.spec
+        spec = cast("IPPool", document.model).spec
         wanted = parse(spec.nodes)
         view = PoolView(
             name=document.name,

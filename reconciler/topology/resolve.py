@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from typing import TYPE_CHECKING, cast
 
 from reconciler.errors import ManifestError, Origin, PlanError, Problem
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.bgpconfiguration import BGPConfiguration
 from reconciler.manifest.lockfile import Lock
 from reconciler.policy.resolve import resolve_policies
 from reconciler.policy.view import DIRECTIONS
@@ -19,6 +19,9 @@ from reconciler.topology.pools import resolve_pools
 from reconciler.topology.sandboxes import resolve_sandboxes
 from reconciler.topology.tenants import resolve_tenants
 from reconciler.topology.view import BlockView, NetworkView, NodeFacts, SandboxView, Subnet, SubnetView, Topology
+
+if TYPE_CHECKING:
+    from reconciler.manifest.kinds.bgpconfiguration import BGPConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def resolve(
             by_kind[document.kind].append(document)
         else:
             others.append(document)
-    asn = next((d.model.spec.asn for d in others if isinstance(d.model, BGPConfiguration)), 64512)
+    asn = next((cast("BGPConfiguration", d.model).spec.asn for d in others if d.kind == "BGPConfiguration"), 64512)
     nodes, here = resolve_nodes(by_kind["Node"], node, problems, allow_empty=allow_empty, asn=asn)
     sandboxes = resolve_sandboxes(by_kind["Sandbox"], nodes, here, problems)
     pools = resolve_pools(by_kind["IPPool"], nodes, here, problems)

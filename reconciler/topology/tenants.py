@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.acifabric import AciFabric
-from reconciler.manifest.kinds.contract import Contract
-from reconciler.manifest.kinds.endpointgroup import EndpointGroup
-from reconciler.manifest.kinds.profile import Profile
-from reconciler.manifest.kinds.tenant import Tenant
 from reconciler.manifest.suggest import meant
 from reconciler.policy.resolve import labels_of
 from reconciler.policy.selector import parse
@@ -19,6 +14,10 @@ from reconciler.topology.endpoints import rate_view
 from reconciler.topology.view import EndpointView, GroupView, NetworkView, NodeView, TenantView
 
 if TYPE_CHECKING:
+    from reconciler.manifest.kinds.acifabric import AciFabric
+    from reconciler.manifest.kinds.endpointgroup import EndpointGroup
+    from reconciler.manifest.kinds.profile import Profile
+    from reconciler.manifest.kinds.tenant import Tenant
     from reconciler.topology.resolve import Problems
 
 
@@ -27,34 +26,33 @@ def resolve_tenants(
 ) -> tuple[list[NetworkView], tuple[TenantView, ...]]:
     """(networks whose endpoints know their group and its profile, and that have their tenant's default; tenants by
     name). ``documents`` are those of the kinds that nobody else resolves."""
-    named: dict[type, dict[str, Document]] = {
-        kind: {doc.name: doc for doc in documents if isinstance(doc.model, kind)} for kind in _KINDS
+    named: dict[str, dict[str, Document]] = {
+        kind: {document.name: document for document in documents if document.kind == kind} for kind in _KINDS
     }
-    tenant_of = _owners(named[Tenant].values(), {network.name for network in networks}, problems)
+    tenant_of = _owners(named["Tenant"].values(), {network.name for network in networks}, problems)
     found = {network.name: _with_default(network, tenant_of.get(network.name)) for network in networks}
     groups: dict[str, list[GroupView]] = {}
-    for document in named[EndpointGroup].values():
+    for document in named["EndpointGroup"].values():
         group = _group(document, found, tenant_of, named, problems)
         if group is not None:
             groups.setdefault(tenant_of[group.network].name, []).append(group)
-    fabrics = named[AciFabric]
+    fabrics = named["AciFabric"]
     for document in fabrics.values():
         _check_nodes(document, nodes, problems)
     tenants = tuple(
-        _tenant(document, groups.get(document.name, ()), fabrics, problems) for document in named[Tenant].values()
+        _tenant(document, groups.get(document.name, ()), fabrics, problems) for document in named["Tenant"].values()
     )
     return list(found.values()), tenants
 
 
-_KINDS = (Tenant, EndpointGroup, Profile, Contract, AciFabric)
+_KINDS = ("Tenant", "EndpointGroup", "Profile", "Contract", "AciFabric")
 
 
 def _owners(tenants: Iterable[Document], networks: Collection[str], problems: Problems) -> dict[str, Document]:
     """The Tenant of each network that has one."""
     found: dict[str, Document] = {}
     for document in tenants:
-        assert isinstance(document.model, Tenant)
-        for number, name in enumerate(document.model.spec.networks):
+        for number, name in enumerate(cast("Tenant", document.model).spec.networks):
             at = document.at("spec", "networks", number)
             other = found.setdefault(name, document)
             if name not in networks:
@@ -67,8 +65,7 @@ def _owners(tenants: Iterable[Document], networks: Collection[str], problems: Pr
 def _with_default(network: NetworkView, tenant: Document | None) -> NetworkView:
     if tenant is None or network.says("policy_default"):
         return network
-    assert isinstance(tenant.model, Tenant)
-    default = tenant.model.spec.policy_default
+    default = cast("Tenant", tenant.model).spec.policy_default
     return replace(network, policy_default=default) if default is not None else network
 
 
@@ -76,13 +73,11 @@ def _group(
     document: Document,
     networks: dict[str, NetworkView],
     tenants: Mapping[str, Document],
-    named: Mapping[type, Mapping[str, Document]],
+    named: Mapping[str, Mapping[str, Document]],
     problems: Problems,
 ) -> GroupView | None:
     """The group; its endpoints in ``networks`` are told of it."""
-    model = document.model
-    assert isinstance(model, EndpointGroup)
-    spec = model.spec
+    spec = cast("EndpointGroup", document.model).spec
     network = networks.get(spec.network)
     at = document.at("spec", "network")
     if network is None:
@@ -93,15 +88,15 @@ def _group(
         return None
     rates = None
     if spec.profile is not None:
-        rates = named[Profile].get(spec.profile)
+        rates = named["Profile"].get(spec.profile)
         if rates is None:
-            hint = meant(spec.profile, named[Profile])
+            hint = meant(spec.profile, named["Profile"])
             problems.add(document.at("spec", "profile"), f"there is no Profile {spec.profile!r}", hint)
     for word, names in (("provides", spec.provides), ("consumes", spec.consumes)):
         for number, name in enumerate(names):
-            if name not in named[Contract]:
+            if name not in named["Contract"]:
                 at = document.at("spec", word, number)
-                problems.add(at, f"there is no Contract {name!r}", meant(name, named[Contract]))
+                problems.add(at, f"there is no Contract {name!r}", meant(name, named["Contract"]))
     chosen = parse(spec.selector)
     members = [endpoint for endpoint in network.endpoints if chosen.matches(labels_of(endpoint))]
     for endpoint in members:
@@ -133,8 +128,7 @@ def _joined(endpoint: EndpointView, group: str, profile: Document | None) -> End
     """An endpoint that is in a group; what it says of rates itself goes before the group's profile."""
     if profile is None:
         return replace(endpoint, group=group)
-    assert isinstance(profile.model, Profile)
-    rates = profile.model.spec
+    rates = cast("Profile", profile.model).spec
     return replace(
         endpoint,
         group=group,
@@ -149,9 +143,7 @@ def _joined(endpoint: EndpointView, group: str, profile: Document | None) -> End
 def _tenant(
     document: Document, groups: Sequence[GroupView], fabrics: Mapping[str, Document], problems: Problems
 ) -> TenantView:
-    model = document.model
-    assert isinstance(model, Tenant)
-    spec = model.spec
+    spec = cast("Tenant", document.model).spec
     if spec.fabric is not None and spec.fabric not in fabrics:
         at = document.at("spec", "fabric")
         problems.add(at, f"there is no AciFabric {spec.fabric!r}", meant(spec.fabric, fabrics))
@@ -170,8 +162,7 @@ def _tenant(
 
 def _check_nodes(document: Document, nodes: Sequence[NodeView], problems: Problems) -> None:
     """The nodes that a fabric names exist, where there are Node documents."""
-    model = document.model
-    assert isinstance(model, AciFabric)
+    model = cast("AciFabric", document.model)
     known = {node.name for node in nodes}
     if not known:
         return
