@@ -61,7 +61,7 @@ class Link(Resource):
     }
     flaps: ClassVar[frozenset[str]] = frozenset(("mac", "master"))
 
-    type: str | None = ""
+    type: str | None = None
     up: bool | None = None
     mtu: int | None = None
     mac: str | None = None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from reconciler.errors import Origin
 from reconciler.resources.data import from_data, key_from_data, to_data
 from reconciler.resources.link import BridgePort, Peer
+from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.nft import NftChain, Rule, chain_key
 from reconciler.resources.registry import kinds
@@ -42,6 +44,13 @@ def test_there_and_back(sample: Resource) -> None:
     (placed,) = asked_by("Network/front", sample)
     back = from_data(json.loads(json.dumps(to_data(placed))))
     assert (back, back.origin) == (sample, Origin("net.yaml", 1, 1, "Network/front"))
+
+
+@pytest.mark.parametrize("kind", [*kinds().values(), *infos().values()], ids=lambda kind: kind.__name__)
+def test_what_is_not_managed_is_left_out_and_comes_back_as_that(kind: type[Any]) -> None:
+    hints = get_type_hints(kind)
+    optional = [field for field in fields(kind) if type(None) in get_args(hints[field.name])]
+    assert [field.name for field in optional if field.default is not None] == []
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample.key))
