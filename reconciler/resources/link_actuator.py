@@ -76,6 +76,7 @@ class LinkActuator:
                 held = host.inventory.devices.get(str(key))
                 if held is not None and held["hardware"] == raw.device:
                     seen = _link(name, raw, names, outside, ends, False)
+                    namespace.owners[raw.ifindex] = scope.owner  # killed on its way out, it has no mark any more
                     yield Observed(replace(seen, type=None, device=held["device"]), scope.owner)
                     continue
                 seen = _link(name, raw, names, outside, ends, bool(owner) or wanted is not None)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from errno import EIO, ENODEV
+from time import sleep
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from reconciler.host import sysfs
-from reconciler.netlink.link import RTM_GETLINK
+from reconciler.netlink.link import IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, RTM_GETLINK, RawLink, mac_bytes, set_link
 from reconciler.netlink.vf import RawVf, decode_vfs, dump_vfs, set_vf
+from reconciler.netlink.wire import attribute, text, u32
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.link import link_key
 from reconciler.resources.resource import Change, Impact, Key, Need, Observed, Resource
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from reconciler.host.host import Host
 
 _ON_PF = ("mac", "vlan", "qos", "protocol", "min_rate", "max_rate", "spoof_check", "trust", "link_state")
-_TOGETHER = (("vlan", "qos", "protocol"), ("min_rate", "max_rate"))  # the kernel takes each of these whole
+_RATES = ("min_rate", "max_rate")
+_TOGETHER = (("vlan", "qos", "protocol"), _RATES)  # the kernel takes each of these whole
+_PATIENCE = 50  # tenths of a second
 
 
 def vf_key(pf: str, index: int) -> Key:
@@ -106,10 +110,20 @@ class VfActuator:
             if op.action != "delete":
                 managed = seen.managed(wanted).data().items()
                 before = {key: value for key, value in managed if key not in ("pf", "index", "user")}
-                known = host.inventory.settings.get(name, {"value": {}})["value"]
-                host.inventory.settings[name] = {"value": before | known, "user": wanted.user}
+                if seen.driver is not None:  # also where it is not ours to choose: an address may want it bound anew
+                    before["driver"] = seen.driver
+                known = host.inventory.settings.get(name, {"value": {}})
+                entry = {**known, "value": before | known["value"], "user": wanted.user}
+                if "interface" not in entry and (interface := _interface(host, device)) is not None:
+                    entry["interface"] = {"name": interface.name, "mtu": interface.mtu, "mac": interface.mac}
+                host.inventory.settings[name] = entry
                 host.inventory.save()
             _write(host, raw.pf, seen, wanted, device)
+            was = host.inventory.settings.get(name, {}).get("interface")
+            if was is not None:
+                _furnish(host, device, was)
+                if op.action == "delete" and _draw_again(host, device, was["mac"]) and wanted.mac is not None:
+                    _send(host, set_vf(raw.pf, wanted.index, {"mac": wanted.mac}))  # it was told of the address
         if op.action == "delete":
             host.inventory.settings.pop(name, None)
 
@@ -124,18 +138,67 @@ def _write(host: Host, pf: int, seen: Vf, wanted: Vf, device: str) -> None:
         if name in changed:
             value = getattr(wanted, name)
             values[name] = getattr(seen, name) if value is None else value
-    for refusal in host.root.rtnl.send(set_vf(pf, wanted.index, values)).values():
-        raise OSError(refusal.errno, refusal.text)
+    requests = set_vf(pf, wanted.index, values)
+    refused, why = host.root.rtnl.send(requests), ""
+    if refused and values.keys() & set(_RATES):
+        if _has_link(host, pf):
+            refused = host.root.rtnl.send(requests)
+        else:
+            why = f"; {wanted.pf} has no link, and some NICs take rates only while they have one"
+    for refusal in refused.values():
+        raise OSError(refusal.errno, f"{refusal.text}{why}")
     if "driver" in changed and device:
         sysfs.bind(device, wanted.driver or "", host.step)
     elif "mac" in values and device and not sysfs.driver(device).startswith("vfio"):
         # Some drivers (igbvf) take the address that they are given only when they begin.
-        host.root.look()
-        link = next((link for link in host.root.links if link.device == device), None)
+        link = _interface(host, device)
         if link is not None and link.mac != values["mac"]:
             bound = sysfs.driver(device)
             sysfs.bind(device, "", host.step)
             sysfs.bind(device, bound, host.step)
+
+
+def _interface(host: Host, device: str) -> RawLink | None:
+    """The interface of a virtual function, where it is on the host."""
+    host.root.look()
+    return next((link for link in host.root.links if device and link.device == device), None)
+
+
+def _furnish(host: Host, device: str, was: Mapping[str, Any]) -> None:
+    """A driver that begins makes an interface of its own making: it gets the name and MTU that it had."""
+    link = _interface(host, device)
+    if link is None:
+        return
+    body = [u32(IFLA_MTU, was["mtu"])] if link.mtu != was["mtu"] else []
+    if link.name != was["name"] and was["name"] not in host.root.index:
+        body.append(text(IFLA_IFNAME, was["name"]))
+    _send(host, [set_link(link.ifindex, item) for item in body])
+
+
+def _draw_again(host: Host, device: str, mac: str) -> bool:
+    """Where the physical function gives it no address, a driver draws one: it gets the one that it had drawn. False when it
+    has that."""
+    link = _interface(host, device)
+    if link is None or link.mac == mac:
+        return False
+    _send(host, [set_link(link.ifindex, attribute(IFLA_ADDRESS, mac_bytes(mac)))])
+    return True
+
+
+def _send(host: Host, requests: Sequence[bytes]) -> None:
+    for refusal in host.root.rtnl.send(requests).values():
+        raise OSError(refusal.errno, refusal.text)
+
+
+def _has_link(host: Host, pf: int) -> bool:
+    """Whether the port of a NIC has a link, or gets one soon: a new number of virtual functions takes igb's down for
+    some seconds."""
+    for _ in range(_PATIENCE):
+        host.root.look()
+        if host.root.by_index[pf].carrier:
+            return True
+        sleep(0.1)
+    return False
 
 
 def _look(host: Host) -> dict[tuple[int, int], RawVf]:

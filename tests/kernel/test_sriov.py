@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.kernel.scene import Scene
 pytestmark = pytest.mark.requires("netns", "nft", "own-kernel")
 
 _BUS = Path("/sys/bus/netdevsim")
-_STRIDE = 1 if os.environ.get("CNM_SOAK") else 4  # every step takes minutes in the lane
+_EVERY = bool(os.environ.get("CNM_SOAK"))  # every step takes minutes in the lane
 
 
 @contextmanager
@@ -49,19 +50,28 @@ def links(*where: str) -> list[dict[str, Any]]:
 
 
 def state() -> list[tuple[Any, ...]]:
-    """What must be as before: names, places, addresses, MTUs, switches of virtual functions, drivers."""
-    return sorted(
-        (
-            link["ifname"],
-            link.get("parentdev", ""),
-            link["address"],
-            link["mtu"],
-            "UP" in link["flags"],
-            json.dumps(link.get("vfinfo_list", []), sort_keys=True),
-            json.dumps(link.get("altnames", [])),
+    """What must be as before: names, places, addresses, MTUs, what the NIC lets virtual functions do (MAC address, VLAN,
+    rates, spoof check, trust), and to which driver each is bound; namespaces; what is remembered."""
+    with NetworkController(node="here") as controller:
+        memory = controller.host.inventory
+        remembered = json.dumps([memory.devices.whole(), memory.settings.whole()], sort_keys=True)
+    found: list[tuple[Any, ...]] = [("", run("ip", "netns", "list"), remembered)]
+    for link in links():
+        device = f"{link.get('parentbus')}/{link.get('parentdev')}"
+        number = sysfs.vf_count(device) if "parentdev" in link else None
+        found.append(
+            (
+                link["ifname"],
+                link.get("parentdev", ""),
+                link["address"],
+                link["mtu"],
+                "UP" in link["flags"],
+                json.dumps(link.get("vfinfo_list", []), sort_keys=True),
+                json.dumps(link.get("altnames", [])),
+                *(sysfs.driver(vf) for index in range(number or 0) if (vf := sysfs.vf_device(device, index))),
+            )
         )
-        for link in links()
-    )
+    return sorted(found)
 
 
 def network(options: str, name: str = "fast", number: int = 1) -> str:
@@ -105,25 +115,39 @@ def test_killed_between_any_two_steps_hardware_comes_back(tmp_path: Path) -> Non
         run("ip", "link", "set", "nic0", "mtu", "1450")
         with Scene(tmp_path) as scene:
             scene.write(network("{pf: nic0, mode: passthrough}") + endpoints("fast", "a"))
-        survive_every_step(tmp_path)
+        survive_every_step(tmp_path, 9)
 
 
-def survive_every_step(folder: Path) -> None:
-    """Kill an apply, and a destroy, before every step that changes anything; afterwards a destroy by a cnm that was
-    just started brings all of it back."""
+def survive_every_step(folder: Path, stride: int = 4) -> None:
+    """Kill an apply, and a destroy, before every step that changes anything. A cnm that was just started brings back
+    what was before, of the host and of what it remembers; or, where the commit had begun, it finishes."""
     before = state()
-    for prepare, act in ((None, _apply), (_apply, _destroy)):
-        for step in range(1, 200, _STRIDE):
-            if prepare is not None:
-                assert _child(lambda prepare=prepare: prepare(folder)) == 0  # type: ignore[misc]
+    assert _child(lambda: _apply(folder)) == 0
+    applied = state()
+    for act, other, start, end in ((_destroy, _apply, applied, before), (_apply, _destroy, before, applied)):
+        for tried, step in enumerate(range(1, 200, 1 if _EVERY else stride)):
             killed = _child(lambda act=act, step=step: _killed_at(step, act, folder))  # type: ignore[misc]
             assert killed in (0, -signal.SIGKILL)
-            assert _child(lambda: _destroy(folder)) == 0
-            assert state() == before, f"killed before step {step} of {act.__name__}"
+            where = f"killed before step {step} of {act.__name__}"
+            assert _child(_recover) == 0, where
+            now = state()
+            assert now in (start, end), f"{where} ({killed}): {[sorted({*now} ^ {*other}) for other in (start, end)]}"
             if not killed:
-                print(f"{act.__name__}: fewer than {step + 1} steps, every {_STRIDE}. tried")
+                assert now == end
+                print(f"{act.__name__}: killed before {tried} of {step - 1} steps")
                 assert step > 5
                 break
+            if now == end:
+                assert _child(lambda other=other: other(folder)) == 0, where  # type: ignore[misc]
+                assert state() == start, where
+    assert _child(lambda: _destroy(folder)) == 0
+    assert state() == before
+
+
+def _recover() -> None:
+    with NetworkController(node="here") as controller:
+        recovery = controller.recover()
+        assert recovery is None or recovery.rollback.complete, recovery
 
 
 def _apply(folder: Path, step: Step = unhindered) -> None:
@@ -187,7 +211,7 @@ def nic(tmp_path: Path) -> Iterator[str]:
 @on_a_nic
 def test_virtual_functions_reach_each_other_but_not_across_vlans(nic: str, tmp_path: Path) -> None:
     with Scene(tmp_path) as scene:
-        shared = f"pf: {nic}, vfs: 5, trust: true"
+        shared = f"pf: {nic}, vfs: 5, trust: true, maxRate: 500"  # rates have to wait until the port has a link again
         scene.apply(
             network(f"{{{shared}, vlan: 100, vfRange: 0-2}}")
             + endpoints("fast", "a", "b")
@@ -237,12 +261,52 @@ def test_dpdk_mode_binds_and_gives_back(nic: str, tmp_path: Path) -> None:
 
 
 @on_a_nic
-def test_killed_between_any_two_steps_a_virtual_function_comes_back(nic: str, tmp_path: Path) -> None:
+def test_killed_between_any_two_steps_virtual_functions_are_made_and_unmade(nic: str, tmp_path: Path) -> None:
     with Scene(tmp_path) as scene:
         scene.write(network(f"{{pf: {nic}, vfs: 1, vlan: 100}}") + endpoints("fast", "a"))
     survive_every_step(tmp_path)
 
 
-def _eventually(holds: Callable[[], bool]) -> bool:
+@on_a_nic
+@pytest.mark.requires("command:modprobe")
+@pytest.mark.parametrize("mode", ["netdev", "dpdk"])
+def test_killed_between_any_two_steps_a_virtual_function_comes_back(mode: str, nic: str, tmp_path: Path) -> None:
+    """Two that the host had: one whose every switch stood otherwise (MAC address, VLAN, rate, spoof check, trust, and the MTU of
+    its interface), and one as its driver made it, with an address that was drawn."""
+    run("modprobe", "vfio-pci")
+    with occupied(nic):
+        wanted = "vlan: 100, vlanQos: 3, maxRate: 200, spoofCheck: true, trust: false"
+        with Scene(tmp_path) as scene:
+            options = f"{{pf: {nic}, mode: {mode}, {wanted}}}"
+            plugged = (endpoints("fast", name, options=f"{{vf: {number}}}") for number, name in enumerate("ab"))
+            scene.write(network(options) + "".join(plugged))
+        survive_every_step(tmp_path)
+
+
+@contextmanager
+def occupied(nic: str) -> Iterator[None]:
+    """The host has two virtual functions of its own; the first is set in every way that this NIC knows."""
+    device = next(f"pci/{link['parentdev']}" for link in links() if link["ifname"] == nic)
+    sysfs.set_vf_count(device, 2)
+    try:
+        assert _eventually(lambda: "LOWER_UP" in run("ip", "link", "show", nic))  # before that it takes no rates
+        for words in ("mac 02:00:00:00:07:07", "vlan 7 qos 2", "max_tx_rate 50", "spoofchk off", "trust on"):
+            run("ip", "link", "set", nic, "vf", "0", *words.split())
+        vf = sysfs.vf_device(device, 0)
+        bound = sysfs.driver(vf)
+        sysfs.bind(vf, "")  # it takes its address when it begins
+        sysfs.bind(vf, bound)
+        (mine,) = [link for link in links() if link.get("parentdev") == vf.partition("/")[2]]
+        assert mine["address"] == "02:00:00:00:07:07"
+        run("ip", "link", "set", mine["ifname"], "mtu", "1400")
+        yield
+    finally:
+        sysfs.set_vf_count(device, 0)
+
+
+def _eventually(holds: Callable[[], bool], patience: float = 30.0) -> bool:
     """A NIC takes seconds to bring its link up."""
-    return any(holds() for _ in range(10))
+    deadline = time.monotonic() + patience
+    while not (held := holds()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return held
