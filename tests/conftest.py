@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,14 +21,16 @@ _STRICT = os.environ.get("CI") == "true"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lanes")
     group.addoption("--choose", type=Choice, metavar="WHICH", help=f"run nothing; choose tests: {', '.join(Choice)}")
-    group.addoption("--choose-to", type=Path, metavar="FILE", help="write their ids to FILE, one a line")
+    group.addoption("--choose-to", type=Path, metavar="FILE", help="write their ids to FILE, and what named them")
 
 
+@pytest.hookimpl(trylast=True)  # after -k, -m and --deselect
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     choice = config.getoption("choose")
     if choice:
-        lines = [item.nodeid for item in items if chosen(item, choice)]
-        config.getoption("choose_to").write_text("".join(f"{line}\n" for line in lines))
+        tests = [item.nodeid for item in items if chosen(item, choice)]
+        named = config.getoption("file_or_dir")  # as they were given, unlike config.args
+        config.getoption("choose_to").write_text(json.dumps({"tests": tests, "named": named}))
         items.clear()
 
 

@@ -9,6 +9,7 @@ named.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -27,16 +28,20 @@ _NOTHING = 5  # pytest's exit status for "no tests were collected"
 _AGAIN = ("--lf", "--last-failed-no-failures=none")
 
 
-def choose(choice: Choice, arguments: Sequence[str]) -> list[str]:
-    """The ids of the tests of that choice among those that pytest's arguments select.
-    Raises CalledProcessError (its words are on standard error already)."""
+def choose(choice: Choice, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(ids of the tests of that choice among those that pytest's arguments select, the arguments without the places that
+    they name). Raises CalledProcessError (its words are on standard error already)."""
     with tempfile.NamedTemporaryFile("r", prefix="cnm-lane.") as file:
         options = ["--collect-only", "-q", "-p", "no:xdist", f"--choose={choice}", f"--choose-to={file.name}"]
         done = subprocess.run([ROOT / ".ci/test", *options, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # fmt: skip
         if done.returncode not in (0, _NOTHING):
             print(done.stdout, done.stderr, sep="", end="", file=sys.stderr)
             done.check_returncode()
-        return file.read().splitlines()
+        found = json.load(file)
+        rest = list(arguments)
+        for named in found["named"]:
+            rest.remove(named)
+        return found["tests"], rest
 
 
 def pytest_command(machine: Machine, guests: int, arguments: Sequence[str], *, dealt: bool = False) -> list[str]:
@@ -71,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     choice = next((choice for choice, wanted in choices.items() if wanted), None)
     try:
-        tests = choose(choice, arguments) if choice else []
+        tests, options = choose(choice, arguments) if choice else ([], [])
         if choice and not tests:
             print(f"lane: no test is {choice}")
             return 0
@@ -90,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if tests:
             listing = Path(folder, "tests")
             listing.write_text("".join(f"{test}\n" for test in tests))
-            arguments = [f"@{listing}", *[a for a in arguments if a.startswith("-")]]
+            arguments = [f"@{listing}", *options]
         status = subprocess.run(pytest_command(given.machine, guests, arguments), cwd=ROOT, check=False).returncode
         if status == _FAILURES and guests > 1 and os.environ.get("CI") == "true":
             print("lane: what failed is tried once more, one by one", flush=True)  # for the reason in .ci/test
