@@ -29,7 +29,9 @@ def describe(planned: Planned, owner: str, routes: Mapping[Key, Routes | OSError
     for network in topology.networks:
         if network.name in ("host", "none"):
             continue
-        rows.append(_row("Network", network.name, network.origin, findings, _network_facts(network)))
+        of_driver = getattr(drivers()[network.driver], "network_facts", None)
+        facts = _network_facts(network) | (of_driver(network, topology.facts) if of_driver is not None else {})
+        rows.append(_row("Network", network.name, network.origin, findings, facts))
         for endpoint in network.endpoints:
             name = f"{network.name}/{endpoint.name}"
             told = getattr(drivers()[network.driver], "facts", None)

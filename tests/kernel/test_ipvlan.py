@@ -42,8 +42,8 @@ def add_routed_lan() -> None:
     switch = run("ip", "-n", "lan", "-o", "link", "show", "sw0").partition("link/ether ")[2].split()[0]
     for target in ("192.0.2.2", "2001:db8::2"):
         run("ip", "neighbour", "replace", target, "lladdr", switch, "dev", "uplink", "nud", "permanent")
-    run("ip", "route", "add", "192.0.2.0/24", "dev", "uplink")
-    run("ip", "-6", "route", "add", "2001:db8::/64", "dev", "uplink")
+    run("ip", "address", "add", "192.0.2.9/24", "dev", "uplink")
+    run("ip", "address", "add", "2001:db8::9/64", "dev", "uplink", "nodad")
 
 
 def _mac(dev: str) -> str:
@@ -77,6 +77,8 @@ def test_l3(driver: str, mode: str, tmp_path: Path) -> None:
     before = everything()
     with Scene(tmp_path) as scene:
         scene.apply(on("lan", driver, f"{{parent: uplink, mode: {mode}}}", "a", "b"))
+        (row,) = (row for row in scene.controller.status([str(tmp_path)]).rows if row.kind == "Network")
+        assert row.facts["routes back"] == "10.1.0.0/24 via 192.0.2.9, fd01::/64 via 2001:db8::9"
         assert "default dev eth0 proto 147 scope link" in run("ip", "-n", "a", "route")
         assert "default dev eth0" in run("ip", "-n", "a", "-6", "route")
         assert "NOARP" in run("ip", "-n", "a", "link", "show", "eth0")
