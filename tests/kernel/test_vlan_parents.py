@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.lan import LAN4, add_lan, both, everything, full_size, on, plug, reach, silent
+from tests.kernel.lan import LAN4, add_lan, both, everything, full_size, on, plug, reach, refused, silent
 from tests.kernel.private import isolated, run
 from tests.kernel.scene import Scene
 from tests.lab.fingerprint import difference
@@ -105,20 +105,37 @@ def test_a_sub_interface_follows_its_parent(tmp_path: Path) -> None:
         assert silent("a", "10.2.0.254")
 
 
-@pytest.mark.requires("link:bond")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("bond", marks=pytest.mark.requires("link:bond")),
+        pytest.param("team", marks=pytest.mark.requires("link:team", "command:teamnl")),
+        pytest.param("dummy", marks=pytest.mark.requires("link:dummy")),
+    ],
+)
 @isolated
-def test_a_bond_of_the_host_s_is_a_parent_like_any_other(tmp_path: Path) -> None:
-    add_lan()
+def test_what_the_host_made_of_its_interfaces_is_a_parent_like_any_other(kind: str, tmp_path: Path) -> None:
+    """With its MTU; what it took in is none any more."""
+    add_lan(mtu=1400)
     tag("sw0.10", "sw0", 10, 2)
-    run("ip", "link", "add", "bond0", "type", "bond", "mode", "active-backup")
-    run("ip", "link", "set", "bond0", "addrgenmode", "none")
+    mode = {"bond": ("mode", "active-backup")}.get(kind, ())
+    run("ip", "link", "add", "over0", "mtu", "1400", "type", kind, *mode)
+    run("ip", "link", "set", "over0", "addrgenmode", "none")
+    if kind == "team":
+        run("teamnl", "over0", "setoption", "mode", "roundrobin")  # what teamd does first
     run("ip", "address", "flush", "dev", "uplink")
-    run("ip", "link", "set", "uplink", "down")
-    run("ip", "link", "set", "uplink", "master", "bond0")
-    run("ip", "link", "set", "bond0", "up")
+    if kind != "dummy":
+        run("ip", "link", "set", "uplink", "down")
+        run("ip", "link", "set", "uplink", "master", "over0")
+    run("ip", "link", "set", "over0", "up")
     with Scene(tmp_path) as scene:
-        plain = on("plain", "macvlan", "{parent: bond0}", "a")
-        ten = on("ten", "macvlan", "{parent: bond0.10}", "b", number=2)
+        plain = on("plain", "macvlan", "{parent: over0}", "a", "c")
+        ten = on("ten", "macvlan", "{parent: over0.10}", "b", number=2)
         scene.apply(both(plain, ten))
-        assert reach("a", LAN4)
+        full_size("a", "10.1.0.12", 1400)
+        if kind == "dummy":
+            assert silent("a", LAN4)
+            return
+        full_size("a", LAN4, 1400)
         assert reach("b", "10.2.0.254", "fd02::fe")
+        refused(scene, on("plain", "macvlan", "{parent: uplink}", "a"), "uplink is a port of over0", "parent: over0")
