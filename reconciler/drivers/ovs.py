@@ -11,6 +11,7 @@ from pydantic import Field
 from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.ovsbridge import Switch, bridge_name
 from reconciler.drivers.ovscheck import Checks, check_endpoint
+from reconciler.drivers.ovsguard import guard_port, guarded
 from reconciler.drivers.ovsoptions import SwitchEndpointOptions, SwitchOptions
 from reconciler.drivers.ovsrates import burst_of, check_rates, hold_rates, queue, queue_name
 from reconciler.drivers.plug import render_plug
@@ -126,7 +127,9 @@ class OvsDriver:
             # ovs-vswitchd reads the other end by AF_PACKET: a checksum that is left to the hardware would never be made.
             yield Offload(key=offload_key(netns, dev), origin=origin, dev=dev, tx_checksum=False)
         yield from queue(endpoint, origin)
-        yield from hold_rates(switch.bridge, port, endpoint, origin, userspace=options.datapath == "netdev")
+        yield from guard_port(switch.bridge, port, network, endpoint, origin)
+        userspace, behind = options.datapath == "netdev", guarded(network, endpoint)
+        yield from hold_rates(switch.bridge, port, endpoint, origin, userspace=userspace, guarded=behind)
 
 
 def port_name(network: NetworkView, endpoint: EndpointView) -> str:

@@ -5,10 +5,11 @@ the database says: there a meter stands in front of what comes in.
 
 ::
 
-    table 0     100  in_port, ip: meter, DSCP -> table 1
-                 90  in_port: meter -> table 1
+    table 0      10  in_port -> table 3                (a guarded port: see ovsguard.py, which has the tables between)
                   0  NORMAL                            (as the bridge has it by itself, until somebody flushes its flows)
-    table 1       0  NORMAL
+    table 3     100  in_port, ip: meter, DSCP, NORMAL
+                 90  in_port: meter, NORMAL
+                  0  NORMAL
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from reconciler.resources.resource import Resource
 from reconciler.topology.derive import digest
 from reconciler.topology.view import EndpointView, NetworkView, RateView
 
-_AFTER = 1  # the table behind the meters
+RATES = 3  # the table of meters
+_NEW_ENOUGH = frozenset(("OpenFlow13", "OpenFlow14", "OpenFlow15"))  # for meters
 
 
 def queue_name(endpoint: EndpointView) -> str:
@@ -57,26 +59,40 @@ def queue(endpoint: EndpointView, origin: Origin) -> Iterable[Resource]:
     )
 
 
+def flows_are_ours(options: SwitchOptions) -> bool:
+    """Whether this bridge takes flows of ours: not somebody else's bridge, nor one whose flows are its controllers'."""
+    return not (
+        options.existing
+        or options.controllers
+        or options.fail_mode == "secure"
+        or (options.protocols and _NEW_ENOUGH.isdisjoint(options.protocols))
+    )
+
+
 def hold_rates(
-    bridge: str, port: str, endpoint: EndpointView, origin: Origin, *, userspace: bool
+    bridge: str, port: str, endpoint: EndpointView, origin: Origin, *, userspace: bool, guarded: bool = False
 ) -> Iterable[Resource]:
-    """The flows, and in userspace the meter, of an endpoint that has need of them."""
+    """The flows, and in userspace the meter, of an endpoint that has need of them. What comes in by a port that is
+    ``guarded`` arrives in the table of meters by way of the guard."""
     if not _metered(endpoint, userspace=userspace):
         return
     behind = Origin(document=f"bridge {bridge}", driver=origin.driver)
-    yield OvsFlow(key=flow_key(bridge, _AFTER, 0), origin=behind, actions="NORMAL")
+    yield OvsFlow(key=flow_key(bridge, RATES, 0), origin=behind, actions="NORMAL")
+    if not guarded:
+        key = flow_key(bridge, 0, 10, f"in_port={port}")
+        yield OvsFlow(key=key, origin=origin, actions=f"resubmit(,{RATES})")
     first = ""
     if userspace and endpoint.send is not None:
         number, kilobits = _number(endpoint), max(1, endpoint.send.rate // 1000)
         burst = burst_of(endpoint.send)
         yield OvsMeter(key=ovs_meter_key(bridge, number), origin=origin, rate=kilobits, burst=burst)
         first = f"meter:{number},"
-        actions = f"{first}resubmit(,{_AFTER})"
-        yield OvsFlow(key=flow_key(bridge, 0, 90, f"in_port={port}"), origin=origin, actions=actions)
+        yield OvsFlow(key=flow_key(bridge, RATES, 90, f"in_port={port}"), origin=origin, actions=f"{first}NORMAL")
     if endpoint.dscp is not None:
-        actions = f"{first}set_field:{endpoint.dscp}->ip_dscp,resubmit(,{_AFTER})"
+        actions = f"{first}set_field:{endpoint.dscp}->ip_dscp,NORMAL"
         for family in ("ip", "ipv6"):
-            yield OvsFlow(key=flow_key(bridge, 0, 100, f"{family},in_port={port}"), origin=origin, actions=actions)
+            key = flow_key(bridge, RATES, 100, f"{family},in_port={port}")
+            yield OvsFlow(key=key, origin=origin, actions=actions)
 
 
 def check_rates(network: NetworkView, endpoint: EndpointView, *, userspace: bool) -> Iterable[Problem]:
@@ -100,7 +116,7 @@ def check_rates(network: NetworkView, endpoint: EndpointView, *, userspace: bool
             f"{start} needs flows of ours, and the flows of network {network.name} are {whose}",
             f"leave rates.{what} out, or {'controllers' if options.controllers else 'failMode'} of the network",
         )
-    if options.protocols and not {"OpenFlow13", "OpenFlow14", "OpenFlow15"}.intersection(options.protocols):
+    if options.protocols and _NEW_ENOUGH.isdisjoint(options.protocols):
         yield Problem(
             at,
             f"{start} is set by OpenFlow 1.3, which network {network.name} leaves out",

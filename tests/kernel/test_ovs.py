@@ -158,7 +158,7 @@ def test_vlans_are_apart_and_members_of_one_together(datapath: str, tmp_path: Pa
     front = network("front", 1, "bridge: sw, vlan: 10", datapath)
     back = network("back", 2, "bridge: sw, vlan: 20", datapath)
     with scene_of(tmp_path) as scene:
-        scene.apply(front + back + endpoints("front/a", "front/b", "back/c", "back/d"))
+        scene.apply(front + back + endpoints("front/a", "front/b", "back/c guard: false", "back/d"))
         for version in (4, 6):
             assert scene.reaches("a", scene.address("front/b", version))
             assert scene.reaches("c", scene.address("back/d", version))

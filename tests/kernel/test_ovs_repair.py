@@ -52,7 +52,7 @@ def test_daemons_that_are_killed(datapath: str, tmp_path: Path) -> None:
         assert all("Open vSwitch does not run" in pending.reason for pending in waits.pending)
         switch.start_daemon()
         found = heal(scene)
-        assert "create:ovs-flow/sw/0/100/in_port=" in " ".join(found)
+        assert "create:ovs-flow/sw/3/100/in_port=" in " ".join(found)
         assert not [step for step in found if "ovs-bridge" in step or "ovs-mirror" in step], "the rows are there"
         switch.kill("ovsdb-server")
         waits = scene.plan()

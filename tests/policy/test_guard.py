@@ -111,6 +111,17 @@ def attempts(a: EndpointView, b: EndpointView, c: EndpointView) -> dict[str, byt
     }
 
 
+def rightful(a: EndpointView, b: EndpointView) -> dict[str, bytes]:
+    """What must pass: name -> frame."""
+    own6 = str(a.link_local[0].ip)
+    return {
+        "its own ARP": f.arp(2, a.mac, _v4(a), _v4(b)),
+        "an ARP probe": f.arp(1, a.mac, "0.0.0.0", _v4(a)),
+        "its own advertisement": f.ethernet(a.mac, b.mac, f.IPV6, f.advertisement(own6, _v6(a), a.mac)),
+        "link-local": f.ethernet(a.mac, b.mac, f.IPV6, f.udp(own6, _v6(b), 1, 2)),
+    }
+
+
 @both_hooks
 @isolated
 def test_what_root_inside_tries(hooks: str, tmp_path: Path) -> None:
@@ -121,15 +132,7 @@ def test_what_root_inside_tries(hooks: str, tmp_path: Path) -> None:
         a, b, c = (wire.at[name] for name in "abc")
         tried = attempts(a, b, c)
         assert [name for name, frame in tried.items() if wire.passes(frame)] == []
-        own = {
-            "its own ARP": f.arp(2, a.mac, _v4(a), _v4(b)),
-            "an ARP probe": f.arp(1, a.mac, "0.0.0.0", _v4(a)),
-            "its own advertisement": f.ethernet(
-                a.mac, b.mac, f.IPV6, f.advertisement(str(a.link_local[0].ip), _v6(a), a.mac)
-            ),
-            "link-local": f.ethernet(a.mac, b.mac, f.IPV6, f.udp(str(a.link_local[0].ip), _v6(b), 1, 2)),
-        }
-        assert [name for name, frame in own.items() if not wire.passes(frame)] == []
+        assert [name for name, frame in rightful(a, b).items() if not wire.passes(frame)] == []
         # without its guard all of it passes: it was the guard, and nothing else, that held it
         text = (scene.folder / "all.yaml").read_text()
         open_a = text.replace("{network: front, sandbox: a}", "{network: front, sandbox: a, guard: false}")
