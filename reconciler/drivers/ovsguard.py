@@ -98,10 +98,11 @@ def _own(port: str, endpoint: EndpointView, *, ipv6: bool) -> Iterator[tuple[str
 
 
 def _targets(port: str, endpoint: EndpointView) -> Iterator[str]:
-    """Matches of advertisements for its own addresses."""
+    """Matches of advertisements for its own addresses. The code is said as well: without it, Open vSwitch up to 3.2.1 leaves
+    the target out of what it tells the kernel's datapath (CVE-2023-5366)."""
     if 6 in endpoint.leased:
         yield f"icmp6,in_port={port},icmp_type=136"
         return
     for address in (*endpoint.addresses, *endpoint.link_local):
         if address.version == 6:
-            yield f"icmp6,in_port={port},icmp_type=136,nd_target={address.ip}"
+            yield f"icmp6,in_port={port},icmp_type=136,icmp_code=0,nd_target={address.ip}"

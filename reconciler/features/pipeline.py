@@ -207,7 +207,8 @@ class _Bridge:
     def _input(self, network: NetworkView, endpoint: EndpointView) -> None:
         """The guard: under its own addresses, or not at all."""
         port = cable_name(network, endpoint)
-        into = f"set_field:{self.segment(network, endpoint):#x}->reg0,set_field:0x1->reg5,goto_table:{_NAMES}"
+        segment = f"set_field:{self.segment(network, endpoint):#x}->reg0,"
+        into, asked = f"{segment}set_field:0x1->reg5,goto_table:{_NAMES}", f"{segment}goto_table:{_NAMES}"
         first = self._held(network, endpoint, endpoint.send, "send")
         if endpoint.dscp is not None:
             first += f"set_field:{endpoint.dscp}->ip_dscp,"
@@ -227,18 +228,23 @@ class _Bridge:
             if address.version == 4:
                 let(f"ip,{mac},nw_src={own}", first)
                 let(f"arp,{mac},arp_spa={own},arp_sha={endpoint.mac}")
-                self._flow(
-                    _INPUT, 110, f"udp,in_port={port},nw_src={own},tp_src=67", "drop", endpoint.origin
-                )  # no DHCP server
-                let(f"arp,{mac},arp_spa=0.0.0.0,arp_tpa={own},arp_sha={endpoint.mac}")  # RFC 5227: is it free?
+                served = f"udp,in_port={port},nw_src={own},tp_src=67,tp_dst=68"
+                self._flow(_INPUT, 110, served, "drop", endpoint.origin)  # no DHCP server
+                # Is it free (RFC 5227)? All others may answer, and not the switch in its own name.
+                probe = f"in_port={port},arp,{mac},arp_spa=0.0.0.0,arp_tpa={own},arp_sha={endpoint.mac}"
+                self._flow(_INPUT, 100, probe, asked, endpoint.origin)
             else:
                 let(f"ipv6,{mac},ipv6_src={own}", first)
+                served = f"udp6,in_port={port},ipv6_src={own},tp_src=547,tp_dst=546"
+                self._flow(_INPUT, 110, served, "drop", endpoint.origin)
                 for number in (*_FORGED, _ND["advertisement"]):
                     match = f"icmp6,in_port={port},ipv6_src={own},icmp_type={number}"
                     self._flow(_INPUT, 110, match, "drop", endpoint.origin)
                 for target in (*endpoint.addresses, *endpoint.link_local):
                     if target.version == 6:
-                        match = f"icmp6,in_port={port},{mac},ipv6_src={own},icmp_type=136,nd_target={target.ip}"
+                        # With the code: see CVE-2023-5366 in ovsguard.py.
+                        about = f"icmp_type=136,icmp_code=0,nd_target={target.ip}"
+                        match = f"icmp6,in_port={port},{mac},ipv6_src={own},{about}"
                         self._flow(_INPUT, 120, match, into, endpoint.origin)
         if network.ipv6:
             let(f"icmp6,{mac},ipv6_src=::,icmp_type=135")  # duplicate address detection

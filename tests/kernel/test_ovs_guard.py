@@ -14,23 +14,37 @@ from tests.policy.test_guard import Wire, attempts, rightful
 pytestmark = pytest.mark.requires("netns", "ovs", "link:veth", "link:tap", "ping")
 
 
+def plugged(first: str = "") -> str:
+    """a, b and c, where a has ``first`` in its spec."""
+    return endpoints(
+        *(
+            f'front/{name} addresses: [10.1.0.{number}, "fd01::{number}"]{first if name == "a" else ""}'
+            for number, name in enumerate("abc", start=11)
+        )
+    )
+
+
+@pytest.mark.parametrize("driver", ["ovs", "contiv"])
 @datapaths
 @isolated
-def test_what_root_inside_tries(datapath: str, tmp_path: Path) -> None:
-    front = network("front", 1, 'bridge: sw, host: {interface: lan0, addresses: [10.1.0.1, "fd01::1"]}', datapath)
+def test_what_root_inside_tries(datapath: str, driver: str, tmp_path: Path) -> None:
+    front = network("front", 1, "vlan: 101", datapath).replace("driver: ovs", f"driver: {driver}")
     with scene_of(tmp_path) as scene:
-        scene.apply(front + endpoints("front/a", "front/b", "front/c"))
-        wire = Wire(scene)
+        scene.apply(front + plugged())
+        # The kernel's datapath asks ovs-vswitchd about the first frame of a kind, and passes others meanwhile.
+        wire = Wire(scene, late=0.2 if datapath == "system" else 0.0)
         a, b, c = (wire.at[name] for name in "abc")
         tried = attempts(a, b, c)
-        assert [name for name, frame in tried.items() if wire.passes(frame)] == []
-        assert [name for name, frame in rightful(a, b).items() if not wire.passes(frame)] == []
-        # without its guard all of it passes: it was the guard, and nothing else, that held it
-        scene.apply(front + endpoints("front/a guard: false", "front/b", "front/c"))
-        silent = [name for name, frame in tried.items() if not wire.passes(frame)]
-        # a packet socket hears the tag beside the frame, not in it
-        assert set(silent) <= {"a VLAN tag", "priority tag, another address"}
-        scene.apply(front + endpoints("front/a etherTypes: [35020]", "front/b", "front/c"))
+        for _ in range(
+            2
+        ):  # what is dropped first teaches the datapath nothing wrong about what is not, nor the reverse
+            assert [name for name, frame in tried.items() if wire.passes(frame)] == []
+            assert [name for name, frame in rightful(a, b).items() if not wire.passes(frame)] == []
+        # Without its guard all of it passes: it was the guard, and nothing else, that held it.
+        scene.apply(front + plugged(", guard: false"))
+        silent = {name for name, frame in tried.items() if not wire.passes(frame)}
+        assert silent <= {"a VLAN tag", "priority tag, another address"}, "a packet socket hears a tag beside the frame"
+        scene.apply(front + plugged(", etherTypes: [35020]"))
         assert [name for name, frame in tried.items() if wire.passes(frame)] == ["LLDP"]
 
 

@@ -36,9 +36,11 @@ def inside(name: str) -> Iterator[None]:
 
 
 class Wire:
-    """Sends on one sandbox's interface, hears on another's."""
+    """Sends on one sandbox's interface, hears on another's. ``late``: seconds by which a frame may come after one that was
+    sent behind it."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, late: float = 0.0) -> None:
+        self._late = late
         topology = scene.controller.validate([str(scene.folder)]).topology
         self.at: dict[str, EndpointView] = {e.name: e for network in topology.networks for e in network.endpoints}
         with inside("a"):
@@ -59,6 +61,7 @@ class Wire:
         while monotonic() < end:
             heard += self._heard(0.1)
             if any(MARK in one for one in heard):
+                heard += self._heard(self._late)
                 return any(one.rstrip(b"\0") == frame.rstrip(b"\0") for one in heard)  # padding may be cut
         raise AssertionError("not even a frame of its own came through")
 

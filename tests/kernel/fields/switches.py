@@ -163,7 +163,7 @@ def _endpoint(name: str, value: Any, outcome: str, **own: Any) -> Case:
 
 _OF_ENDPOINT = {
     "endpoint.vlan": _endpoint("vlan", 9, IN_PLACE),
-    "endpoint.trunks": _endpoint("trunks", [7], IN_PLACE),
+    "endpoint.trunks": _endpoint("trunks", [7], EXCHANGE),
     "endpoint.vlanMode": _endpoint("vlanMode", "native-tagged", IN_PLACE, vlan=5, trunks=[6]),
 }
 
