@@ -1,9 +1,10 @@
 """Driver calico: every endpoint has a routed address; no overlay, no translation.
 
 Addresses come from IPPools in blocks, a block is a node's, and nodes tell each other of their blocks by BGP (features/bgp.py).
-Where a pool says so, packets between nodes go through VXLAN instead::
+Where a pool says so, packets between nodes go through a tunnel instead::
 
-    block of another node --via its tunnel end--> vx-POOL (VNI) === the other node
+    block of another node --via its tunnel end--> vx-POOL (VNI) === the other node    VXLAN
+    block of another node --via its address-----> ip-NODE       === the other node    IPIP, one interface for all pools
 
 and then each node knows the others' blocks from the manifests.
 """
@@ -23,6 +24,7 @@ from reconciler.drivers.forwarding import render_forwarding
 from reconciler.errors import Origin, Problem
 from reconciler.resources.fdb import Fdb, fdb_key
 from reconciler.resources.link import Link, link_key
+from reconciler.resources.linkinfo.ipip import Ipip
 from reconciler.resources.linkinfo.vxlan import Vxlan
 from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.resource import Resource
@@ -43,6 +45,7 @@ from reconciler.topology.view import (
 )
 
 _TUNNEL = {4: 50, 6: 70}  # RFC 7348, 5: outer IP, UDP, VXLAN and inner Ethernet header
+_IPIP = 20  # RFC 2003, 3.1: outer IP header
 
 
 class CalicoOptions(routed.RoutedOptions):
@@ -72,19 +75,21 @@ class CalicoOptions(routed.RoutedOptions):
         return choose_by_blocks(pools, asker)
 
     def default_mtu(self, facts: NodeFacts, node: NodeView | None, subnets: Sequence[SubnetView]) -> int:
-        tunnelled = any(subnet.pool is not None and subnet.pool.encapsulation != "never" for subnet in subnets)
+        tunnels = {s.pool.tunnel for s in subnets if s.pool is not None and s.pool.encapsulation != "never"}
         room = min(DEFAULT_MTU, facts.uplink_mtu)
-        if not tunnelled:
-            return room
-        six = node is not None and not any(address.version == 4 for address in node.addresses)
-        return room - _TUNNEL[6 if six else 4]
+        if "vxlan" in tunnels:
+            six = node is not None and not any(address.version == 4 for address in node.addresses)
+            return room - _TUNNEL[6 if six else 4]
+        return room - (_IPIP if tunnels else 0)
 
 
 class CalicoDriver:
     """Routed endpoints, blocks, and tunnels where a pool wants them."""
 
     name: ClassVar[str] = "calico"
-    summary: ClassVar[str] = "routed endpoints over many hosts: address pools in blocks, BGP or VXLAN between nodes"
+    summary: ClassVar[str] = (
+        "routed endpoints over many hosts: address pools in blocks, BGP, VXLAN or IPIP between nodes"
+    )
     capabilities: ClassVar[frozenset[str]] = frozenset({"link:veth"})
     Options: ClassVar[type[NetworkOptions]] = CalicoOptions
     EndpointOptions: ClassVar[type[EndpointOptions]] = EndpointOptions
@@ -92,8 +97,7 @@ class CalicoDriver:
 
     def requires(self, network: NetworkView) -> frozenset[str]:
         pools = [subnet.pool for subnet in network.subnets if subnet.pool is not None]
-        tunnelled = any(pool.encapsulation != "never" for pool in pools)
-        return self.capabilities | (frozenset({"link:vxlan"}) if tunnelled else frozenset())
+        return self.capabilities | {f"link:{pool.tunnel}" for pool in pools if pool.encapsulation != "never"}
 
     def host_interface(self, network: NetworkView) -> str | None:
         return None
@@ -111,6 +115,7 @@ class CalicoDriver:
         yield from routed.check_routed(network)
         yield from routed.check_gateways(network)
         yield from self._check_nodes(network, topology)
+        yield from self._check_ipip(network, topology)
         if network.options.control == "manifests":
             yield from self._check_near(network, topology)
 
@@ -159,6 +164,22 @@ class CalicoDriver:
                     )
                     break
 
+    @staticmethod
+    def _check_ipip(network: NetworkView, topology: Topology) -> Iterable[Problem]:
+        """It goes from IPv4 address to IPv4 address, from this node's in any case."""
+        reached = {endpoint.sandbox.node for endpoint in network.endpoints}
+        pools = [subnet.pool for subnet in network.subnets if subnet.pool is not None]
+        pool = next((pool for pool in pools if pool.encapsulation != "never" and pool.tunnel == "ipip"), None)
+        if pool is None or not reached - {topology.node}:
+            return
+        for node in topology.nodes:
+            if (node.name in reached or node.name == topology.node) and node.addresses and _first(node, 4) is None:
+                yield Problem(
+                    node.origin,
+                    f"network {network.name} reaches over to other nodes through IPIP, and node {node.name} has no IPv4 address",
+                    f"add one to its spec.addresses, or write tunnel: vxlan in IPPool {pool.name}",
+                )
+
     # -- what there shall be -------------------------------------------------------------------------------
 
     def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
@@ -202,27 +223,43 @@ class CalicoDriver:
             near = _near(node, facts, prefix.version)
             if pool.encapsulation == "always" or (pool.encapsulation == "cross-subnet" and not near):
                 tunnels[pool.name, node.name] = (pool, node)
-                yield self._tunnelled(pool, prefix, node, origin)
+                yield self._tunnelled(pool, prefix, here, node, origin)
             elif pool.encapsulation == "cross-subnet" or not by_bgp:
                 via = _first(node, prefix.version)
                 if via is not None:
                     to = str(prefix)
                     yield Route(key=route_key("", to), origin=origin, to=to, via=str(via))
         for pool, node in tunnels.values():
-            yield from self._tunnel(network, pool, here, node, origin)
+            if pool.tunnel == "ipip":
+                yield self._ipip(here, facts, origin)
+            else:
+                yield from self._vxlan(network, pool, here, node, origin)
 
     @staticmethod
-    def _tunnelled(pool: PoolView, prefix: Subnet, node: NodeView, origin: Origin) -> Resource:
-        to, dev = str(prefix), tunnel_name(pool)
-        return Route(
-            key=route_key("", to), origin=origin, to=to, dev=dev, via=str(_end(pool, node, prefix.version)), onlink=True
+    def _tunnelled(pool: PoolView, prefix: Subnet, here: NodeView, node: NodeView, origin: Origin) -> Resource:
+        to, dev = str(prefix), tunnel_name(pool, here)
+        end = _first(node, 4) if pool.tunnel == "ipip" else _end(pool, node, prefix.version)
+        return Route(key=route_key("", to), origin=origin, to=to, dev=dev, via=str(end), onlink=True)
+
+    @staticmethod
+    def _ipip(here: NodeView, facts: NodeFacts, origin: Origin) -> Resource:
+        """The same for all pools and networks: the kernel has one such interface an address. Where a packet goes, the next
+        hop of its route says."""
+        return Link(
+            key=link_key("", _ipip_name(here)),
+            origin=origin,
+            type="ipip",
+            up=True,
+            mtu=facts.uplink_mtu - _IPIP,
+            addr_gen="none",
+            info=Ipip(local=str(_first(here, 4))),
         )
 
     @staticmethod
-    def _tunnel(
+    def _vxlan(
         network: NetworkView, pool: PoolView, here: NodeView, node: NodeView, origin: Origin
     ) -> Iterable[Resource]:
-        dev = tunnel_name(pool)
+        dev = tunnel_name(pool, here)
         local, far = _underlay(here, node)
         yield Link(
             key=link_key("", dev),
@@ -239,9 +276,13 @@ class CalicoDriver:
         yield Fdb(key=fdb_key("", dev, mac), origin=origin, dev=dev, mac=mac, dst=str(far))
 
 
-def tunnel_name(pool: PoolView) -> str:
-    """The VXLAN interface of a pool."""
-    return short_name("vx-", "pool", pool.name)
+def tunnel_name(pool: PoolView, here: NodeView) -> str:
+    """The interface that leads to what other nodes have of a pool."""
+    return _ipip_name(here) if pool.tunnel == "ipip" else short_name("vx-", "pool", pool.name)
+
+
+def _ipip_name(here: NodeView) -> str:
+    return short_name("ip-", "node", here.name)
 
 
 def _tunnel_mac(pool: PoolView, node: NodeView) -> str:

@@ -12,7 +12,7 @@ from reconciler.host import libc
 from reconciler.host.host import OWN_NAMESPACE
 from reconciler.host.rtnl import Rtnl
 from reconciler.netlink.link import IFLA_LINK, new_link, veth_peer
-from reconciler.netlink.wire import u8, u16, u32
+from reconciler.netlink.wire import attribute, u8, u16, u32
 from reconciler.netlink.xfrm import NETLINK_XFRM, new_state
 
 BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")  # net/bridge/br_netfilter_hooks.c
@@ -104,6 +104,8 @@ def _try(kind: str, data: bytes) -> str:
             data = u16(1, 10) if kind == "vlan" else data
         if kind == "veth":
             data = veth_peer(9, "other", here)
+        elif kind == "ipip":
+            data = attribute(2, bytes((192, 0, 2, 1)))  # IFLA_IPTUN_LOCAL: tunl0, which comes by itself, has none
         elif kind == "vrf" or kind in ("vxlan", "geneve"):
             data = u32(1, 42)
         requests.append(new_link(_CHILD, "probe", kind, *body, data=data))

@@ -42,6 +42,7 @@ def resolve_pools(
             strict=spec.strict_affinity,
             nat=spec.nat_outgoing,
             encapsulation=spec.encapsulation,
+            tunnel=spec.tunnel,
             vni=spec.vni or _FIRST_VNI + int.from_bytes(digest("pool", document.name)[:4], "big") % _VNIS,
             port=spec.port,
             disabled=spec.disabled,

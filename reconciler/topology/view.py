@@ -32,7 +32,8 @@ class BlockView:
 @dataclass(frozen=True, slots=True)
 class PoolView:
     """Addresses for routed networks (IPPool). ``nodes`` are those that get blocks of ``block_length``, at most
-    ``max_blocks`` each; ``strict``: they borrow none. ``encapsulation``: never | always | cross-subnet."""
+    ``max_blocks`` each; ``strict``: they borrow none. ``encapsulation``: never | always | cross-subnet, in a ``tunnel``:
+    vxlan | ipip."""
 
     name: str
     cidr: Subnet
@@ -43,6 +44,7 @@ class PoolView:
     strict: bool = False
     nat: bool = False
     encapsulation: str = "never"
+    tunnel: str = "vxlan"
     vni: int = 0
     port: int = 0
     disabled: bool = False

@@ -12,6 +12,7 @@ import pytest
 
 from tests.kernel.routed import POOLS, Routed, calico, wait
 from tests.lab import difference
+from tests.lab.capability import missing
 
 pytestmark = pytest.mark.requires("netns", "ping", "bird", "link:veth")
 
@@ -288,8 +289,15 @@ def test_a_borrowed_address_is_announced_by_itself(routed: Routed) -> None:
 
 
 @pytest.mark.requires("link:vxlan", "command:tcpdump")
-def test_tunnels_only_where_a_router_is_between(routed: Routed) -> None:
-    """n3 is moved behind a router: to it through VXLAN, to n2 as it is."""
+@pytest.mark.parametrize(
+    ("tunnel", "taken", "wrapped"),
+    [
+        ("vxlan", 50, "VXLAN"),
+        pytest.param("ipip", 20, "IP 198.51.100.3 > 192.0.2.1: IP 10.48.", marks=pytest.mark.requires("link:ipip")),
+    ],
+)
+def test_tunnels_only_where_a_router_is_between(routed: Routed, tunnel: str, taken: int, wrapped: str) -> None:
+    """n3 is moved behind a router: to it through a tunnel, to n2 as it is."""
     host = routed.fabric["n3"]
     host.ip("address flush dev up0")
     host.ip("address add 198.51.100.3/24 dev up0")
@@ -299,22 +307,39 @@ def test_tunnels_only_where_a_router_is_between(routed: Routed) -> None:
     routed.fabric.switch.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
     routed.fabric.switch.ip("address add 192.0.2.254/24 dev sw")
     routed.fabric.switch.ip("address add 198.51.100.254/24 dev sw")
-    pools = POOLS.replace("blockSize: 28", "encapsulation: cross-subnet").replace(
-        '"fd48::/112"', '"fd48::/112", encapsulation: always'
+    six = '"fd48::/112", encapsulation: always'
+    pools = POOLS.replace("blockSize: 28", f"encapsulation: cross-subnet, tunnel: {tunnel}")
+    pools = pools.replace('"fd48::/112"', f'{six}, networks: "!has(ipip)"')
+    routed.declare(
+        ["app/a@n1", "app/b@n2", "app/c@n3"], [pools, calico(labels="{ipip: one}" if tunnel == "ipip" else "{}")]
     )
-    routed.declare(["app/a@n1", "app/b@n2", "app/c@n3"], [pools, calico()])
     path = routed.folder / "all.yaml"
     path.write_text(path.read_text().replace("[192.0.2.3, ", "[198.51.100.3, "))
     routed.apply()
-    with routed.watching("n1", "icmp or udp port 4789") as heard:
+    seen = "icmp or udp port 4789 or ip proto 4"
+    with routed.watching("n1", seen) as heard:
         assert wait(lambda: routed.reaches("n1", "a", routed.address("app/b")))
-    assert not any("VXLAN" in line for line in heard), heard
-    with routed.watching("n1", "icmp or udp port 4789") as heard:
-        assert wait(lambda: routed.reaches("n1", "a", routed.address("app/c"), size=1450 - 28))
-    assert any("VXLAN" in line for line in heard), heard
-    for node, sandbox, far in (("n1", "a", "app/b"), ("n2", "b", "app/c"), ("n3", "c", "app/a")):
-        address = routed.address(far, 6)
-        assert wait(lambda n=node, s=sandbox, a=address: routed.reaches(n, s, a)), far
+    assert not any(wrapped in line for line in heard), heard
+    with routed.watching("n1", seen) as heard:
+        assert wait(lambda: routed.reaches("n1", "a", routed.address("app/c"), size=1500 - taken - 28))
+    assert any(wrapped in line for line in heard), heard
+    assert not routed.reaches("n1", "a", routed.address("app/c"), size=1500 - taken - 27)
+    for version in (4, 6) if tunnel == "vxlan" else (4,):
+        for node, sandbox, far in (("n1", "a", "app/b"), ("n2", "b", "app/c"), ("n3", "c", "app/a")):
+            address = routed.address(far, version)
+            assert wait(lambda n=node, s=sandbox, a=address: routed.reaches(n, s, a)), far
+    for node in routed.fabric.names:
+        assert routed.plan(node).empty
+
+
+def test_a_kernel_without_ipip_is_told_of(routed: Routed) -> None:
+    pools = POOLS.split("---")[0].replace("blockSize: 28", "encapsulation: always, tunnel: ipip")
+    routed.declare(["app/a@n1", "app/b@n2"], [pools, calico()])
+    done = routed.fabric["n1"].run("cnm", "plan", "--node", "n1", routed.folder, check=False)
+    lacking = missing("link:ipip")
+    assert done.returncode == (1 if lacking else 2), done.stderr
+    said = "network app (driver calico) needs link:ipip: the kernel has no ipip interfaces"
+    assert (said in done.stderr) == bool(lacking), done.stderr
 
 
 @pytest.mark.requires("nft")

@@ -38,8 +38,13 @@ class IPPoolSpec(Model):
     )
     encapsulation: Literal["never", "always", "cross-subnet"] = Field(
         default="never",
-        description="VXLAN between nodes: never, always, or only to nodes on another subnet. Where it is used, nodes know each "
-        "other's blocks from the manifests, not by BGP.",
+        description="A tunnel between nodes: never, always, or only to nodes on another subnet. Where it is used, nodes know "
+        "each other's blocks from the manifests, not by BGP.",
+    )
+    tunnel: Literal["vxlan", "ipip"] = Field(
+        default="vxlan",
+        description="What such packets are wrapped in: VXLAN (RFC 7348), or IPIP (RFC 2003), which takes 20 bytes instead of 50 "
+        "and carries IPv4 between IPv4 addresses only.",
     )
     vni: Annotated[int, Field(ge=1, le=(1 << 24) - 1)] | None = Field(
         default=None, description="VXLAN network identifier. Default: derived from the pool's name."
@@ -56,6 +61,16 @@ class IPPoolSpec(Model):
                 f"blocks of /{self.block_length} do not fit into {self.cidr}: write a blockSize from "
                 f"{self.cidr.prefixlen} to {self.cidr.max_prefixlen}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tunnel_fits(self) -> Self:
+        if self.tunnel == "ipip":
+            if self.cidr.version != 4:
+                raise ValueError(f"IPIP carries no IPv6, and so not {self.cidr}: write tunnel: vxlan")
+            for name in ("vni", "port"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"IPIP has no {name}: leave it out, or write tunnel: vxlan")
         return self
 
     @property

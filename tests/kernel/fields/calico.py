@@ -108,6 +108,9 @@ CASES: dict[str, Case] = {
     "IPPool.spec.strictAffinity": pool("strictAffinity", True, NOTHING),
     "IPPool.spec.natOutgoing": pool("natOutgoing", True, EXCHANGE),
     "IPPool.spec.encapsulation": pool("encapsulation", "always", EXCHANGE, requires=("bird", "link:vxlan")),
+    "IPPool.spec.tunnel": pool(
+        "tunnel", "ipip", EXCHANGE, before=_tunnelled, requires=("bird", "link:vxlan", "link:ipip")
+    ),
     "IPPool.spec.vni": pool("vni", 7, ANEW, before=_tunnelled, requires=("bird", "link:vxlan")),
     "IPPool.spec.port": pool("port", 8472, ANEW, before=_tunnelled, requires=("bird", "link:vxlan")),
     "IPPool.spec.disabled": pool("disabled", True, NOTHING),
