@@ -273,14 +273,23 @@ class Namespace:
                     if not inside:
                         visit.enter_context(self.entered())
                         inside = True
-                    self._bring(path, value)
+                    self._bring(path, value, kept.get(path))
                 except OSError as error:
                     results.append(error)
                 else:
                     results.append(None)
         return results
 
-    def _bring(self, path: str, value: str) -> None:
+    def _bring(self, path: str, value: str, kept: int | None) -> None:
+        """``kept`` is its descriptor for reading: to open it for writing from there spares the kernel the way to it, which
+        it would make anew in another procfs."""
+        if kept is not None:
+            with suppress(FileNotFoundError):  # it went with its interface: there may be another of its name
+                fd = os.open(f"/proc/self/fd/{kept}", os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    return _write(fd, value)
+                finally:
+                    os.close(fd)
         fd = self._open(path, os.O_RDWR)
         try:
             if _value(fd) != value:
