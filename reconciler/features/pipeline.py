@@ -4,19 +4,21 @@
 
     table 0   input     by port: an endpoint's frames under its own addresses only (the guard), a tunnel's by VNI, the uplink's
                         by tag. reg0: the segment; reg5: it comes from an endpoint here; a meter and DSCP where a profile says so
-          1   names     ARP is answered here; all IP goes on, the rest to 60
+          1   names     ARP is answered here; all IP goes on, the rest to 231
          10   sender    by source address: reg1 its class, reg3 its egress profile
          11   receiver  by destination address: reg2 its class, reg4 its ingress profile
-         12   tracking  IPv6's own needs -> 60; all else through conntrack
-         13             answers and what belongs to a connection -> 60
-       20-   egress     a level of policies a table: allow -> 40, deny, pass -> the next
-       40-   ingress    the same: allow -> 59
-         59             a new connection is noted -> 60
-         60   forward   by destination address, where this node routes
-         61   deliver   by destination MAC: a port here, a tunnel, the uplink
+         12   tracking  IPv6's own needs -> 230; all else through conntrack
+         13             answers and what belongs to a connection -> 230
+       20-   egress     a step a table: allow -> 120, deny, pass -> the next level. A step is what a level enforces without a
+                        staged policy between; or a staged policy, whose flows count and go on to the next step
+      120-   ingress    the same: allow -> 220
+        220             a new connection is noted -> 230
+        230   forward   by destination address, where this node routes
+        231   deliver   by destination MAC: a port here, a tunnel, the uplink
 
 Policies are the same documents that compile to nftables elsewhere, asked in the same order. Each packet of the direction in which
 a connection was opened is asked about, so a change holds at once. A *class* is all endpoints that no rule tells apart.
+The lowest 16 bits of a cookie say which policy a flow is of (:func:`policy_label`).
 What flows cannot say (log, 'any but this') is refused at the rule's line.
 """
 
@@ -24,9 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from ipaddress import collapse_addresses, ip_network
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from reconciler.drivers.cable import cable_name
 from reconciler.drivers.contiv import ContivOptions, tunnel_name
@@ -45,6 +48,7 @@ from reconciler.policy.view import (
     Party,
     PeerView,
     Policies,
+    PolicyView,
     PortMatch,
     RuleView,
 )
@@ -55,8 +59,9 @@ from reconciler.topology.derive import digest, mac_of
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, RateView, Subnet, Topology
 
 _INPUT, _NAMES, _SENDER, _RECEIVER, _TRACKING, _TRACKED = 0, 1, 10, 11, 12, 13
-_LEVELS = {EGRESS: 20, INGRESS: 40}
-_COMMIT, _FORWARD, _DELIVER = 59, 60, 61
+_LEVELS = {EGRESS: 20, INGRESS: 120}
+_STEPS = 100  # tables for each
+_COMMIT, _FORWARD, _DELIVER = 220, 230, 231
 _ZONE = 0xC47  # of conntrack: addresses of networks do not overlap, so one serves all
 _VXLAN_SEGMENT = 1 << 24  # VNIs are numbered apart from VLANs
 _VERSIONS = (4, 6)
@@ -86,10 +91,18 @@ class PipelineFeature:
         seen: set[Problem] = set()
         for party in parties:
             for direction in DIRECTIONS:
-                for level in topology.policies.levels(party, direction):
+                levels = topology.policies.levels(party, direction)
+                for level in levels:
                     for policy in level.policies:
-                        for rule in policy.rules[direction] if not policy.staged else ():
+                        for rule in policy.rules[direction]:
                             seen.update(_inexpressible(rule))
+                steps = _steps(levels)
+                if len(steps) > _STEPS:
+                    hint = "let fewer tiers and staged policies be about it"
+                    said = (
+                        f"{party.name} meets {len(steps)} tiers and staged policies, Open vSwitch has room for {_STEPS}"
+                    )
+                    seen.add(Problem(steps[_STEPS].origin, said, hint))
         yield from sorted(seen)
 
     def render(self, topology: Topology, facts: NodeFacts) -> Iterable[Resource]:
@@ -148,14 +161,16 @@ class _Bridge:
         self._flow(_FORWARD, 0, "", f"goto_table:{_DELIVER}", shared)
         if tracked:
             names = {network.name for network in self.networks}
-            for table, priority, match, actions, origin in _Filter(policies or Policies(), names).flows():
-                self._flow(table, priority, match, actions, origin or shared)
+            for line in _Filter(policies or Policies(), names).flows():
+                self._flow(line.table, line.priority, line.match, line.actions, line.origin or shared, line.label)
         return [*self._found.values(), *self._meters]
 
-    def _flow(self, table: int, priority: int, match: str, actions: str, origin: Origin) -> None:
+    def _flow(
+        self, table: int, priority: int, match: str, actions: str, origin: Origin, label: int | None = None
+    ) -> None:
         key = flow_key(self.bridge, table, priority, match)
-        place = (table, priority, key.name)
-        self._found.setdefault(place, OvsFlow(key=key, origin=replace(origin, driver="contiv"), actions=actions))
+        flow = OvsFlow(key=key, origin=replace(origin, driver="contiv"), actions=actions, label=label)
+        self._found.setdefault((table, priority, key.name), flow)
 
     # -- networks --------------------------------------------------------------------------------------------
 
@@ -372,11 +387,59 @@ def _tunnelled(vni: int, far: str, port: str) -> str:
 
 # -- policies --------------------------------------------------------------------------------------------------
 
-Line = tuple[int, int, str, str, Origin | None]
+
+class Line(NamedTuple):
+    """A flow of a bridge's. ``label``: of the policy it is of."""
+
+    table: int
+    priority: int
+    match: str
+    actions: str
+    origin: Origin | None = None
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one table asks about somebody: a staged policy, or policies of one level that nothing staged is between.
+    ``depth``: the level; ``last`` of it; ``denies``: what the level does not decide is denied."""
+
+    depth: int
+    policies: tuple[PolicyView, ...]
+    staged: bool
+    last: bool
+    denies: bool
+    origin: Origin
+
+
+def _steps(levels: Sequence[Level]) -> list[_Step]:
+    found = []
+    for depth, level in enumerate(levels):
+        runs: list[tuple[bool, list[PolicyView]]] = []
+        for policy in level.policies:
+            if policy.staged or not runs or runs[-1][0]:
+                runs.append((policy.staged, []))
+            runs[-1][1].append(policy)
+        denies = level.tier.default == "deny" and not all(staged for staged, _ in runs)
+        for number, (staged, policies) in enumerate(runs, start=1):
+            last = number == len(runs)
+            origin = policies[0].origin if staged else level.tier.origin
+            found.append(_Step(depth, tuple(policies), staged, last, denies, origin))
+    return found
+
+
+def policy_label(document: str) -> int:
+    """16 bits by which the flows of ``Policy/NAME`` are known among a bridge's: the first of its SHA-256, so that a shell can
+    tell them too; 0 is no policy's."""
+    return int.from_bytes(sha256(document.encode()).digest()[:2], "big") or 1
+
+
+def _said(policy: PolicyView) -> str:
+    return f"{policy.document}{' (staged)' if policy.staged else ''}"
 
 
 class _Filter:
-    """The flows of tables 10 to 59."""
+    """The flows of tables 10 to 220."""
 
     def __init__(self, policies: Policies, networks: set[str]) -> None:
         self._policies = policies
@@ -419,42 +482,33 @@ class _Filter:
                 for address in party.addresses:
                     match = f"ip,nw_{side}={address}" if address.version == 4 else f"ipv6,ipv6_{side}={address}"
                     actions = f"set_field:{number:#x}->{own},set_field:{_hex(profile)}->{its},goto_table:{following}"
-                    yield table, 100, match, actions, party.origin
-        yield _SENDER, 0, "", f"goto_table:{_RECEIVER}", None
-        yield _RECEIVER, 0, "", f"goto_table:{_TRACKING}", None
+                    yield Line(table, 100, match, actions, party.origin)
+        yield Line(_SENDER, 0, "", f"goto_table:{_RECEIVER}")
+        yield Line(_RECEIVER, 0, "", f"goto_table:{_TRACKING}")
         for kind in sorted(ALWAYS_ICMPV6):
-            yield _TRACKING, 100, f"icmp6,icmp_type={kind}", f"goto_table:{_FORWARD}", None
+            yield Line(_TRACKING, 100, f"icmp6,icmp_type={kind}", f"goto_table:{_FORWARD}")
         for version in _VERSIONS:
-            yield _TRACKING, 10, _IP[version], f"ct(table={_TRACKED},zone={_ZONE})", None
-            yield _TRACKED, 90, f"ct_state=+inv+trk,{_IP[version]}", "drop", None
+            yield Line(_TRACKING, 10, _IP[version], f"ct(table={_TRACKED},zone={_ZONE})")
+            yield Line(_TRACKED, 90, f"ct_state=+inv+trk,{_IP[version]}", "drop")
             for state in ("-new+est+rpl+trk", "+rel+trk"):
-                yield _TRACKED, 100, f"ct_state={state},{_IP[version]}", f"goto_table:{_FORWARD}", None
-            yield (
-                _COMMIT,
-                10,
-                f"ct_state=+new+trk,{_IP[version]}",
-                f"ct(commit,zone={_ZONE}),goto_table:{_FORWARD}",
-                None,
-            )
-        yield _TRACKED, 0, "", f"goto_table:{_LEVELS[EGRESS]}", None
-        yield _COMMIT, 0, "", f"goto_table:{_FORWARD}", None
+                yield Line(_TRACKED, 100, f"ct_state={state},{_IP[version]}", f"goto_table:{_FORWARD}")
+            noted = f"ct(commit,zone={_ZONE}),goto_table:{_FORWARD}"
+            yield Line(_COMMIT, 10, f"ct_state=+new+trk,{_IP[version]}", noted)
+        yield Line(_TRACKED, 0, "", f"goto_table:{_LEVELS[EGRESS]}")
+        yield Line(_COMMIT, 0, "", f"goto_table:{_FORWARD}")
         for (direction, number), (levels, default) in sorted(profiles.items()):
             yield from self._profile_flows(direction, number, levels, default)
-        yield _LEVELS[EGRESS], 0, "", f"goto_table:{_LEVELS[INGRESS]}", None
-        yield _LEVELS[INGRESS], 0, "", f"goto_table:{_COMMIT}", None
+        yield Line(_LEVELS[EGRESS], 0, "", f"goto_table:{_LEVELS[INGRESS]}")
+        yield Line(_LEVELS[INGRESS], 0, "", f"goto_table:{_COMMIT}")
 
     def _profile(
         self, party: Party, direction: str, profiles: dict[tuple[str, int], tuple[tuple[Level, ...], str]]
     ) -> int:
-        """The number of all that holds for a party in one direction; 0 where nothing can be denied to it."""
-        if not self._policies.guarded(party, direction):
+        """The number of all that holds for a party in one direction; 0 where nothing can be denied to it, and nothing counts."""
+        levels = self._policies.levels(party, direction)
+        if not levels and party.default == "allow":
             return 0
-        levels = tuple(
-            level
-            for level in self._policies.levels(party, direction)
-            if any(not policy.staged for policy in level.policies)
-        )
-        ids = [f"{level.tier.name}:{','.join(p.document for p in level.policies if not p.staged)}" for level in levels]
+        ids = [f"{level.tier.name}:{','.join(map(_said, level.policies))}" for level in levels]
         number = _number("profile", direction, *ids, party.default)
         profiles[direction, number] = (levels, party.default)
         return number
@@ -463,20 +517,25 @@ class _Filter:
         own = f"{'reg3' if direction == EGRESS else 'reg4'}={number:#x}"
         allowed = f"goto_table:{_LEVELS[INGRESS] if direction == EGRESS else _COMMIT}"
         over = allowed if default == "allow" else "drop"
-        base = _LEVELS[direction]
-        if not levels:
-            yield base, 1, own, over, None
-        for depth, level in enumerate(levels):
-            table = base + depth
-            following = f"goto_table:{table + 1}" if depth + 1 < len(levels) else over
-            verdicts = {"allow": allowed, "deny": "drop", "pass": following}
+        base, steps = _LEVELS[direction], _steps(levels)
+        if not steps:
+            yield Line(base, 1, own, over)
+        for place, step in enumerate(steps):
+            table = base + place
+            onward = f"goto_table:{table + 1}" if place + 1 < len(steps) else over
+            later = next((at for at in range(place + 1, len(steps)) if steps[at].depth != step.depth), None)
+            next_level = f"goto_table:{base + later}" if later is not None else over
+            ends = "drop" if step.last and step.denies else next_level if step.last else onward
+            verdicts = {"allow": allowed, "deny": "drop", "pass": next_level}
             priority = 60000
-            for policy in level.policies:
-                for rule in policy.rules[direction] if not policy.staged else ():
+            for policy in step.policies:
+                for rule in policy.rules[direction]:
                     priority -= 1
                     for match in self._matches(rule):
-                        yield table, priority, ",".join(filter(None, (match, own))), verdicts[rule.action], rule.origin
-            yield table, 1, own, following if level.tier.default == "pass" else "drop", level.tier.origin
+                        actions = ends if step.staged else verdicts[rule.action]
+                        match = ",".join(filter(None, (match, own)))
+                        yield Line(table, priority, match, actions, rule.origin, policy_label(policy.document))
+            yield Line(table, 1, own, ends, step.origin)
 
     # -- one rule ------------------------------------------------------------------------------------------
 

@@ -215,6 +215,42 @@ def test_a_policy_holds_at_once_and_answers_pass(tmp_path: Path) -> None:
         assert selector_text(None) == "all()"
 
 
+@isolated
+def test_a_staged_policy_counts_and_enforces_nothing(tmp_path: Path) -> None:
+    """In its place in the order: what a policy before it decides does not come to it, what comes behind it is enforced."""
+    web, db = {"selector": 'cnm/group == "web"'}, 'cnm/group == "db"'
+    policies: dict[str, Spec] = {
+        "first": {"order": 1, "selector": db, "ingress": [{"action": "allow", "protocol": "udp"}]},
+        "rehearsed": {"order": 2, "selector": db, "staged": True, "types": ["ingress"], "ingress": [
+            {"action": "allow", "protocol": "tcp"}, {"action": "deny", "source": web}]},
+        "last": {"order": 3, "selector": db, "ingress": [{"action": "allow", "source": web}]},
+    }  # fmt: skip
+
+    def counted() -> dict[str, int]:
+        """Packets that the staged policy's rules met, by rule: as the documentation says how to ask."""
+        ask = (
+            'ovs-ofctl dump-flows "$1" cookie=0x$(printf Policy/rehearsed | sha256sum | cut -c1-4)/0xffff |'
+            r" sed -n 's/.*n_packets=\([0-9]*\),.*priority=[0-9]*,\(tcp\|ip\),.*/\2 \1/p'"
+        )
+        told = run("sh", "-c", ask, "sh", f"unix:{switch.RUNTIME}/br-contiv.mgmt").split()
+        return {rule: int(number) for rule, number in zip(told[::2], told[1::2], strict=True)}
+
+    with scene_of(tmp_path) as scene:
+        scene.apply(world("allow") + documents(policies))
+        target = scene.address("front/s1")
+        assert scene.reaches("s0", target), "what it would deny passes"
+        assert not scene.reaches("s2", target), "what comes behind it holds"
+        assert transfer("s0", "s1", target)
+        assert until(lambda: counted().get("ip", 0) >= 1 and counted()["tcp"] >= 10), counted()
+        before = counted()
+        assert flood("s0", "s1", target) > MBIT, "decided before it"
+        assert counted() == before
+        policies["rehearsed"]["staged"] = False
+        scene.apply(world("allow") + documents(policies))
+        assert not scene.reaches("s0", target)
+        assert transfer("s0", "s1", target)
+
+
 # -- rates ---------------------------------------------------------------------------------------------------------
 
 
