@@ -88,6 +88,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """BFD: milliseconds between packets, and how many that do not come end a session."""
+
+    interval: int
+    multiplier: int
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A session of this node. ``imports`` and ``exports`` are asked in order, after ``scope``: what may come in at all (None:
     anything), and ``everything``: whether what was learned goes out too. ``client``: the peer is one of a reflector's.
@@ -109,6 +117,7 @@ class Session:
     ttl_security: bool = False
     multihop: int | None = None
     graceful_restart: int = 120
+    bfd: Watch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,7 @@ def render(owner: str, speech: Speech) -> str:
             f"graceful restart wait {min(max(speech.graceful_restart, 10), 120)};",
             "protocol device {}",
             "protocol direct { ipv4; ipv6; }",
+            *(["protocol bfd cnm_bfd {}"] if any(session.bfd for session in speech.sessions) else []),
         ]
     for version in VERSIONS:
         lines += _functions(speech, version, shared=shared)
@@ -239,6 +249,8 @@ def _session(speech: Speech, session: Session, *, shared: bool) -> Iterable[str]
         yield "  graceful restart aware;"
     if session.multihop is not None:
         yield f"  multihop {session.multihop};" if session.multihop else "  direct;"
+    if session.bfd is not None:
+        yield f"  bfd {{ interval {session.bfd.interval} ms; multiplier {session.bfd.multiplier}; }};"
     if session.ttl_security:
         yield "  ttl security yes;"
     if session.password_file is not None:

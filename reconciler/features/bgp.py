@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from reconciler.drivers import bird
-from reconciler.drivers.bird import Change, Prefix, Session, Speech, within
+from reconciler.drivers.bird import Change, Prefix, Session, Speech, Watch, within
 from reconciler.drivers.driver import Announcing, announcing
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.bgpconfiguration import BGPConfiguration, BGPConfigurationSpec
+from reconciler.manifest.kinds.bgpconfiguration import Bfd, BGPConfiguration, BGPConfigurationSpec
 from reconciler.manifest.kinds.bgppeer import BGPPeer, BGPPeerSpec, FilterRule
 from reconciler.manifest.suggest import meant
 from reconciler.policy.selector import parse
@@ -226,7 +226,12 @@ def _between(
         client=here.speaker.reflector and not other.speaker.reflector,
         multihop=None if other.speaker.asn == here.speaker.asn else 255,
         graceful_restart=settings.graceful_restart,
+        bfd=_watch(settings.bfd),
     )
+
+
+def _watch(bfd: Bfd | None) -> Watch | None:
+    return Watch(bfd.interval, bfd.multiplier) if bfd is not None else None
 
 
 def _pairs(here: NodeView, other: NodeView) -> Iterable[tuple[Address, Address]]:
@@ -312,6 +317,7 @@ def _peering(session: Session, spec: BGPPeerSpec, *, graceful: int | None = None
         next_hop=spec.next_hop,
         password_file=spec.password_file,
         ttl_security=spec.ttl_security,
+        bfd=_watch(spec.bfd) or session.bfd,
         multihop=spec.multihop if spec.multihop is not None else session.multihop,
         graceful_restart=graceful if graceful is not None else session.graceful_restart,
     )

@@ -184,6 +184,28 @@ def test_another_as_than_the_peer_thinks(routed: Routed) -> None:
     assert wait(lambda: "Bad peer AS" in status(routed, "peer.leaf")), status(routed, "peer.leaf")
 
 
+def test_a_cut_is_noticed_by_bfd(routed: Routed) -> None:
+    """Long before the hold time of 90 seconds; and a session that is mended comes back."""
+    bgp = "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {bfd: {interval: 100, multiplier: 5}}"
+    leaf = LEAF.replace(", passwordFile: /run/leaf.password, ttlSecurity: true", ", bfd: {interval: 50}")
+    other = OTHER.replace("strict bind", "bfd; strict bind").replace(' password "{password}"; ttl security yes;', "")
+    start_other(routed, text=f"{other}protocol bfd {{{{}}}}\n")
+    routed.declare(["app/a@n1", "app/b@n2"], [POOLS, calico(), bgp, leaf])
+    routed.apply("n1", "n2")
+    assert wait(lambda: routed.established("n1") == 3)
+    assert wait(lambda: routed.birdc("n1", "show bfd sessions").count(" Up ") == 3)
+    assert wait(lambda: routed.reaches("n1", "a", routed.address("app/b")))
+    routed.fabric.switch.ip("link set n2 down")
+    assert wait(lambda: routed.established("n1") == 1, 10), "the leaf's is left"
+    assert wait(lambda: "BFD session down" in status(routed, "node.n2.ipv4"), 10), status(routed, "node.n2.ipv4")
+    routed.fabric.switch.ip("link set n2 up")
+    assert wait(lambda: routed.established("n1") == 3, 60)
+    assert wait(lambda: routed.reaches("n1", "a", routed.address("app/b")))
+    routed.fabric.switch.ip("link set n3 down")
+    assert wait(lambda: "Established" not in status(routed, "peer.leaf"), 10)
+    assert wait(lambda: routed.plan("n1").empty)
+
+
 def test_a_configuration_that_takes_a_session_down_is_undone(routed: Routed) -> None:
     bgp = "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {returnWithin: 3}"
     routed.declare(["app/a@n1"], [POOLS, calico(), LEAF, bgp])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.drivers.bird import Change, Session, Speech, render, string, symbol, within
+from reconciler.drivers.bird import Change, Session, Speech, Watch, render, string, symbol, within
 from reconciler.topology.view import SpeakerView
 
 SPEAKER = SpeakerView(64512, "192.0.2.1", False, "", "", "192.0.2.1")
@@ -31,6 +31,7 @@ def speech(about: str = "somebody", password: str | None = None, name: str = "no
         everything=True,
         password_file=password,
         ttl_security=True,
+        bfd=Watch(300, 3),
         next_hop="self",
     )
     nets = (ip_network("10.1.0.0/26"), ip_network("fd00::/122"))

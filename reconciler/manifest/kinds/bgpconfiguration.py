@@ -43,6 +43,17 @@ class Advertisement(Model):
     )
 
 
+class Bfd(Model):
+    """Bidirectional Forwarding Detection (RFC 5880): a peer that no longer answers is known within interval x multiplier."""
+
+    interval: Annotated[int, Field(ge=10, le=60000)] = Field(
+        default=300, description="Milliseconds between two packets, each way."
+    )
+    multiplier: Annotated[int, Field(ge=2, le=255)] = Field(
+        default=3, description="So many packets that do not come end the session."
+    )
+
+
 class BGPConfigurationSpec(Model):
     """What holds for every node that has spec.bgp."""
 
@@ -63,6 +74,11 @@ class BGPConfigurationSpec(Model):
     graceful_restart: Annotated[int, Field(ge=0, le=4095)] = Field(
         default=120,
         description="Seconds for which a node's routes stay in force when its router ends unasked (RFC 4724). 0: they go at once.",
+    )
+    bfd: Bfd | None = Field(
+        default=None,
+        description="Watch sessions among the nodes by BFD, so that one that is cut ends at once and not after holdTime; its routes "
+        "then go whatever gracefulRestart says, also when only a node's router is killed. Default: not.",
     )
     return_within: Annotated[int, Field(ge=0, le=600)] = Field(
         default=30,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reconciler.manifest.kinds.bgpconfiguration import Asn, Community
+from reconciler.manifest.kinds.bgpconfiguration import Asn, Bfd, Community
 from reconciler.manifest.model import DocumentModel, Model
 from reconciler.manifest.types import Cidr, FilePath, IPAddress, Name, PortNumber, SelectorText
 
@@ -94,6 +94,11 @@ class BGPPeerSpec(Model):
     )
     graceful_restart: bool = Field(
         default=True, description="False: routes go at once when the peer's router ends (see BGPConfiguration)."
+    )
+    bfd: Bfd | None = Field(
+        default=None,
+        description="Watch the session by BFD, which the peer must be told as well. Default: with peers as the BGPConfiguration says, "
+        "else not.",
     )
     imports: list[FilterRule] = Field(
         default=[], description="Rules for routes that the peer tells of. What no rule decides on is accepted."

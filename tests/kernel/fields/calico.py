@@ -37,6 +37,12 @@ def _advertised(documents: Documents) -> None:
     }
 
 
+def _watched(documents: Documents) -> None:
+    _calico(documents)
+    for name in ("bgp", "leaf"):
+        documents[name]["spec"]["bfd"] = {"interval": 300}
+
+
 def _nodes(documents: Documents) -> None:
     _calico(documents)
     del documents["leaf"]["spec"]["address"], documents["leaf"]["spec"]["asn"]
@@ -127,6 +133,9 @@ CASES: dict[str, Case] = {
     "BGPConfiguration.spec.advertisements[].originate": bgp("advertisements.0.originate", True, before=_advertised),
     "BGPConfiguration.spec.holdTime": bgp("holdTime", 30),
     "BGPConfiguration.spec.gracefulRestart": bgp("gracefulRestart", 60),
+    "BGPConfiguration.spec.bfd": bgp("bfd", {}),
+    "BGPConfiguration.spec.bfd.interval": bgp("bfd.interval", 100, before=_watched),
+    "BGPConfiguration.spec.bfd.multiplier": bgp("bfd.multiplier", 5, before=_watched),
     "BGPConfiguration.spec.returnWithin": bgp("returnWithin", 5, NOTHING),  # how it is applied, not what
     "BGPPeer.metadata.name": case("leaf", "metadata.name", "renamed", IN_PLACE),
     "BGPPeer.spec.node": peer("node", "n2"),
@@ -142,6 +151,9 @@ CASES: dict[str, Case] = {
     "BGPPeer.spec.nextHop": peer("nextHop", "self"),
     "BGPPeer.spec.announce": peer("announce", "all"),
     "BGPPeer.spec.gracefulRestart": peer("gracefulRestart", False),
+    "BGPPeer.spec.bfd": peer("bfd", {}),
+    "BGPPeer.spec.bfd.interval": peer("bfd.interval", 100, before=_watched),
+    "BGPPeer.spec.bfd.multiplier": peer("bfd.multiplier", 5, before=_watched),
     "Node.spec.bgp.clusterId": case("node", "spec.bgp", {"routeReflector": True, "clusterId": "192.0.2.99"}, IN_PLACE),
     "Node.spec.bgp.bird": case(
         "node",
