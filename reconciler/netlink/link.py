@@ -35,6 +35,12 @@ RTEXT_FILTER_SKIP_STATS = 8
 ADDR_GEN_MODES = {0: "eui64", 1: "none", 2: "stable-privacy", 3: "random"}
 
 _IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, change mask
+_READ = frozenset(  # of the forty that the kernel tells
+    (
+        *(IFLA_IFNAME, IFLA_MTU, IFLA_ADDRESS, IFLA_MASTER, IFLA_LINK, IFLA_TXQLEN, IFLA_GROUP, IFLA_LINK_NETNSID),
+        *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST, IFLA_PARENT_DEV_NAME, IFLA_PARENT_DEV_BUS_NAME),
+    )
+)
 
 
 class RawLink(NamedTuple):
@@ -82,7 +88,9 @@ def decode_link(buffer: bytearray, start: int, end: int) -> RawLink:
             break
         attr &= NLA_TYPE_MASK
         at = offset + 4
-        if attr == IFLA_IFNAME:
+        if attr not in _READ:
+            pass
+        elif attr == IFLA_IFNAME:
             name = string(buffer, at, offset + length)
         elif attr == IFLA_MTU:
             mtu = u32_at(buffer, at)[0]
