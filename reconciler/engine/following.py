@@ -154,13 +154,13 @@ class Following:
         for network in after.networks:
             if network.name in concerned and any(drivers.drivers()[network.driver].check(network, after)):
                 return None
+        before, now = (_alone(topology, part, witnesses) for part in (old, new))
+        if any(rendering.check(now)):
+            return None
         try:
-            was, now = (_alone(topology, part, witnesses, facts) for part in (old, new))
+            return self._exchange(old, after, _resources(before, facts), _resources(now, facts))
         except PlanError:
             return None
-        if was is None or now is None:
-            return None
-        return self._exchange(old, after, was, now)
 
     def _exchange(
         self, old: _Part, after: Topology, was: dict[Key, Resource], now: dict[Key, Resource]
@@ -350,10 +350,8 @@ def _witnesses(old: _Part, new: _Part, topology: Topology) -> dict[str, list[End
     return found
 
 
-def _alone(
-    topology: Topology, part: _Part, witnesses: dict[str, list[EndpointView]], facts: NodeFacts
-) -> dict[Key, Resource] | None:
-    """What is rendered of a part and the witnesses; None where something is wrong with it."""
+def _alone(topology: Topology, part: _Part, witnesses: dict[str, list[EndpointView]]) -> Topology:
+    """A part and the witnesses, as if there were no others."""
     networks: list[NetworkView] = []
     for network in topology.networks:
         if network.name in witnesses:
@@ -362,7 +360,9 @@ def _alone(
     sandboxes = {view.name: view for view in part.sandboxes.values()}
     sandboxes |= {view.sandbox.name: view.sandbox for views in witnesses.values() for view in views}
     local = tuple(sandboxes[name] for name in sorted(sandboxes) if sandboxes[name].node == topology.node)
-    alone = replace(topology, networks=tuple(networks), sandboxes=local)
-    if any(rendering.check(alone)):
-        return None
-    return {resource.key: resource for resource in rendering.render(alone, facts)}
+    return replace(topology, networks=tuple(networks), sandboxes=local)
+
+
+def _resources(topology: Topology, facts: NodeFacts) -> dict[Key, Resource]:
+    """What is rendered of it. Raises PlanError."""
+    return {resource.key: resource for resource in rendering.render(topology, facts)}
