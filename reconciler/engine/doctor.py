@@ -119,10 +119,14 @@ def require_capabilities(host: Host, topology: Topology, plan: Plan) -> None:
 def _making(topology: Topology, documents: Set[str], networks: Set[str]) -> Topology:
     """What these documents ask for: of many thousand endpoints those few that something is made for. Of networks that
     policies are about one endpoint in any case: what filters need must be there as long as they stand."""
+    names: dict[str, set[str]] = {}
+    for kind, network_name, *name in (document.split("/") for document in documents if "/" in document):
+        if kind == "Endpoint":
+            names.setdefault(network_name, set()).update(name)
     part = []
     for network in topology.networks:
-        made = network.name in networks
-        mine = tuple(e for e in network.endpoints if made and f"Endpoint/{network.name}/{e.name}" in documents)
+        made, named = network.name in networks, names.get(network.name)
+        mine = tuple(e for e in network.endpoints if e.name in named) if named else ()
         if network.filtered and not mine:
             mine = tuple(islice((e for e in network.endpoints if e.local), 1))
         if made or mine:

@@ -278,6 +278,7 @@ def test_many_sandboxes_have_one_small_attendant(tmp_path: Path) -> None:
         print(json.dumps(figures))
         assert most - least < 32 * MANY + 8192, figures
         assert later < quick * 3 + 0.005, figures
+        assert more < 5 + MANY / 50, figures
 
 
 MANY = 1000 if os.environ.get("CNM_SOAK") else 40
