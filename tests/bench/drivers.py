@@ -240,7 +240,9 @@ def main() -> int:
             print(line, flush=True)
         return 0
     where, kernel = PARTS[given.lane], f"Linux {os.uname().release}, {os.cpu_count()} processors"
+    results: list[tuple[str, int, dict[str, float] | str]] = []
     if given.lane:
+        kernel = "User Mode Linux 6.12, one processor: a system call costs about 30 times what it does elsewhere"
         only = only or wanting(given.size)
         words = [
             sys.executable,
@@ -250,18 +252,24 @@ def main() -> int:
             f"--only={','.join(only)}",
             f"--rounds={times}",
         ]
-        guest = [sys.executable, "-m", "tests.lane.guest", "--machine", Guest.UML, *words, str(given.size)]
-        with subprocess.Popen(guest, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-            assert process.stdout is not None
-            lines = [line for line in process.stdout if print(line, end="", flush=True) is None]
-        if process.returncode:
-            return process.returncode
-        kernel = "User Mode Linux 6.12, one processor: a system call costs about 30 times what it does elsewhere"
+        lines = _in_guest([*words, str(given.size)])
     else:
-        lines = [line for line in here(given.size, only, times) if print(line, flush=True) is None]
-    results = [tuple(json.loads(line)) for line in lines if line.startswith("[")]
-    write(part(results, where, kernel, times), where)
+        lines = here(given.size, only, times)
+    for line in lines:
+        print(line, flush=True)
+        results.append(json.loads(line))
+        write(part(results, where, kernel, times), where)  # as far as it is: it takes a while
     return 0
+
+
+def _in_guest(words: Sequence[str]) -> Iterator[str]:
+    """Raises CalledProcessError."""
+    guest = [sys.executable, "-m", "tests.lane.guest", "--machine", Guest.UML, *words]
+    with subprocess.Popen(guest, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        yield from (line.strip() for line in process.stdout if line.startswith("["))
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, guest)
 
 
 if __name__ == "__main__":
