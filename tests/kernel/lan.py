@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from reconciler.errors import CnmError
 from tests.kernel.private import answers, run
-from tests.kernel.scene import Scene
+from tests.kernel.scene import PING, Scene
 from tests.lab.fingerprint import Fingerprint, take
 
 LAN4, LAN6 = "10.1.0.254", "fd01::fe"  # a host on it
@@ -19,22 +20,37 @@ LAN_MAC = "02:00:00:00:00:fe"
 def add_lan(*, hairpin: bool = False, mtu: int = 1500, addresses: bool = True) -> None:
     """A switch as namespace ``lan``, with this host's ``uplink`` plugged in and a host of its own, both of
     10.1.0.0/24 and fd01::/64. ``hairpin``: it sends frames back out of the port they came in by (IEEE 802.1Qbg)."""
-    run("ip", "netns", "add", "lan")
-    ends = ("uplink", "type", "veth", "peer", "name", "port")
-    run("ip", "link", "add", *ends, "mtu", str(mtu), "netns", "lan")
-    run("ip", "link", "set", "uplink", "mtu", str(mtu))
-    run("ip", "-n", "lan", "link", "add", "sw0", "address", LAN_MAC, "type", "bridge", "mcast_snooping", "0")
-    run("ip", "-n", "lan", "link", "set", "port", "master", "sw0")
-    if hairpin:
-        run("ip", "-n", "lan", "link", "set", "port", "type", "bridge_slave", "hairpin", "on")
-    for dev, inside in (("port", ("-n", "lan")), ("sw0", ("-n", "lan")), ("uplink", ())):
-        # No address may come by itself while we look, and without a link-local one nothing is solicited.
-        run("ip", *inside, "link", "set", dev, "addrgenmode", "none", "up")
-    plug("sw0", "lan", "fe80::fe")
-    plug("uplink", "", "fe80::fd")
+    # No address may come by itself while we look, and without a link-local one nothing is solicited.
+    here = f"""\
+        netns add lan
+        link add uplink mtu {mtu} type veth peer name port mtu {mtu} netns lan
+        link set uplink addrgenmode none up
+        address add fe80::fd/64 dev uplink nodad
+    """
+    there = f"""\
+        link add sw0 address {LAN_MAC} type bridge mcast_snooping 0
+        link set port master sw0
+        link set port type bridge_slave hairpin {"on" if hairpin else "off"}
+        link set port addrgenmode none up
+        link set sw0 addrgenmode none up
+        address add fe80::fe/64 dev sw0 nodad
+    """
     if addresses:
-        plug("sw0", "lan", LAN4, LAN6)
-        plug("uplink", "", HOST4, HOST6)
+        here += f"address add {HOST4}/24 dev uplink\naddress add {HOST6}/64 dev uplink nodad\n"
+        there += f"address add {LAN4}/24 dev sw0\naddress add {LAN6}/64 dev sw0 nodad\n"
+    run("ip", "-batch", "-", stdin=here)
+    run("ip", "-n", "lan", "-batch", "-", stdin=there)
+    for place, name in (("lan", "port"), ("lan", "sw0"), ("", "uplink")):
+        _until_up(place, name)
+
+
+def _until_up(netns: str, dev: str, patience: float = 10.0) -> None:
+    """The kernel makes up its mind about a link a while after its cable is in (net/core/link_watch.c)."""
+    inside = ("-n", netns) if netns else ()
+    deadline = time.monotonic() + patience
+    while " state UP " not in run("ip", *inside, "-o", "link", "show", dev):
+        assert time.monotonic() < deadline, f"{dev} does not come up"
+        time.sleep(0.02)
 
 
 def plug(dev: str, netns: str, *addresses: str) -> None:
@@ -82,7 +98,7 @@ def silent(source: str, *targets: str) -> bool:
 
 def _pings(source: str, target: str) -> bool:
     enter = ("ip", "netns", "exec", source) if source else ()
-    return answers(*enter, "ping", "-c2", "-i0.2", "-W0.7", "-q", target)
+    return answers(*enter, *PING, target)
 
 
 def full_size(source: str, target: str, mtu: int) -> None:

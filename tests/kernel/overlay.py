@@ -14,6 +14,7 @@ from typing import Self
 
 from reconciler.engine.controller import NetworkController
 from reconciler.planner.plan import Plan
+from tests.kernel.scene import PING
 from tests.lab.fabric import Fabric
 
 _TCPDUMP = ("tcpdump", "-n", "-l", "-U", "--immediate-mode", "-i")
@@ -83,8 +84,8 @@ class Cluster:
         return str(next(address.ip for address in view.addresses if address.version == version))
 
     def reaches(self, node: str, sandbox: str, address: str, *, size: int = 56) -> bool:
-        """Whether one of two pings, neither of which may be cut into fragments, is answered."""
-        command = ("ping", "-n", "-c2", "-i0.2", "-W0.6", "-s", str(size), "-M", "do", address)
+        """Whether one of five pings, none of which may be cut into fragments, is answered."""
+        command = (*PING, "-s", str(size), "-M", "do", address)
         return self.fabric[node].run(*command, netns=sandbox, check=False).returncode == 0
 
     @contextmanager

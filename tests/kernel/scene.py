@@ -14,6 +14,8 @@ from reconciler.planner.plan import Plan
 from tests.kernel.private import answers, run
 
 OUTSIDE4, OUTSIDE6 = "192.0.2.2", "2001:db8::2"  # a host beyond the uplink
+# Five within a second; it ends with the first answer, or the first error.
+PING = ("ping", "-n", "-q", "-c1", "-i0.2", "-w1")
 _HEAD = "apiVersion: cnm/v1alpha1\n"
 
 
@@ -60,8 +62,8 @@ class Scene:
         return str(next(address.ip for address in view.addresses if address.version == version))
 
     def reaches(self, sandbox: str, address: str) -> bool:
-        """Whether one of two pings from a sandbox is answered."""
-        return answers("ip", "netns", "exec", sandbox, "ping", "-c2", "-i0.2", "-W0.6", "-q", address)
+        """Whether one of five pings from a sandbox is answered."""
+        return answers("ip", "netns", "exec", sandbox, *PING, address)
 
 
 def add_outside(*, routed: bool = False) -> None:

@@ -63,14 +63,33 @@ def _here() -> Iterable[tuple[str, str]]:
             name = item.get("ifname") or item.get("dst") or number
             place = f"{what}/{number:03d} {name}" if what not in ("link", "address") else f"{what}/{name}"
             yield place, json.dumps(_steady(item), sort_keys=True)
-    for path in sorted(Path("/proc/sys/net").rglob("*")):
-        name = str(path.relative_to("/proc/sys"))
-        if name in _COUNTERS or not path.is_file() or not path.stat().st_mode & 0o444:
-            continue
-        try:
-            yield f"sysctl/{name}", path.read_text(errors="replace").strip()
-        except OSError as error:  # stable_secret before it is set
-            yield f"sysctl/{name}", f"errno {error.errno}"
+    for path in _files("/proc/sys/net"):
+        name = path.removeprefix("/proc/sys/")
+        if name not in _COUNTERS:
+            yield f"sysctl/{name}", _read(path)
+
+
+def _files(folder: str) -> Iterable[str]:
+    """Some two thousand a namespace, looked at with as few system calls as can be: they are dear in the lane."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            else:
+                yield entry.path
+
+
+def _read(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:  # some can only be written
+        return f"errno {error.errno}"
+    try:
+        return os.read(fd, 1 << 16).decode(errors="replace").strip()
+    except OSError as error:  # stable_secret before it is set
+        return f"errno {error.errno}"
+    finally:
+        os.close(fd)
 
 
 def _steady(value: Any) -> Any:
