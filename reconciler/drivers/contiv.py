@@ -16,6 +16,7 @@ from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.driver import Place
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.types import InterfaceName
+from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.offload import Offload, offload_key
 from reconciler.resources.ovs import OvsBridge, OvsInterface, OvsPort, ovs_bridge_key, ovs_port_key
 from reconciler.resources.resource import Entries, Resource
@@ -54,7 +55,7 @@ class ContivOptions(NetworkOptions):
     forwarding: Literal["bridge", "routing"] = Field(
         default="bridge",
         description="bridge: endpoints of the network reach each other, and what the uplink leads to. routing: every node is "
-        "also the gateway of each subnet, and routes to networks that let this one in (allowFrom). IPv4 only.",
+        "also the gateway of each subnet, and routes to networks that let this one in (allowFrom).",
     )
 
     def gateway(self, version: int) -> Gateway:
@@ -120,12 +121,6 @@ class ContivDriver:
                 network.at("spec", "options", "forwarding"),
                 f"{say}fabric {fabric} routes for it",
                 "write forwarding: bridge",
-            )
-        if options.forwarding == "routing" and network.ipv6:
-            yield Problem(
-                network.at("spec", "options", "forwarding"),
-                f"{say}only IPv4 is routed by flows, and it has an IPv6 subnet",
-                "write forwarding: bridge, or leave the IPv6 subnet out",
             )
         if network.allow_from and options.forwarding == "bridge" and not fabric:
             yield Problem(
@@ -217,10 +212,28 @@ class ContivDriver:
         interface = OvsInterface(name="", type="", policing_rate=0, policing_burst=0)
         yield replace(_port(port, options.bridge, origin, interface), external_ids=ids)
         yield from render_cable(endpoint, origin, name=port, ipv6=network.ipv6)
+        yield from _gateways(network, endpoint, origin)
         if options.datapath == "netdev":
             # ovs-vswitchd reads the other end by AF_PACKET: a checksum that is left to the hardware would never be made.
             netns, dev = endpoint.sandbox.netns, endpoint.interface
             yield Offload(key=offload_key(netns, dev), origin=origin, dev=dev, tx_checksum=False)
+
+
+def gateway_mac(bridge: str) -> str:
+    """Under which every node routes for the endpoints of a bridge."""
+    return mac_of("gateway", bridge)
+
+
+def _gateways(network: NetworkView, endpoint: EndpointView, origin: Origin) -> Iterable[Neighbour]:
+    """Who the IPv6 gateways are is known beforehand, so nobody asks: flows answer ARP, but cannot say that they are a router
+    (RFC 4861, 4.4)."""
+    netns, dev = endpoint.sandbox.netns, endpoint.interface
+    options: ContivOptions = network.options
+    for subnet in network.subnets if options.forwarding == "routing" else ():
+        if subnet.gateway is not None and subnet.gateway.version == 6:
+            hop = str(subnet.gateway)
+            mac = gateway_mac(options.bridge)
+            yield Neighbour(key=neighbour_key(netns, dev, hop), origin=origin, dev=dev, address=hop, mac=mac)
 
 
 def tunnel_name(bridge: str) -> str:

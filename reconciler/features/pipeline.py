@@ -32,7 +32,7 @@ from itertools import product
 from typing import ClassVar, NamedTuple
 
 from reconciler.drivers.cable import cable_name
-from reconciler.drivers.contiv import ContivOptions, tunnel_name
+from reconciler.drivers.contiv import ContivOptions, gateway_mac, tunnel_name
 from reconciler.drivers.ovsrates import burst_of
 from reconciler.errors import Origin, Problem
 from reconciler.policy.view import (
@@ -55,7 +55,7 @@ from reconciler.policy.view import (
 from reconciler.resources.ovs_flow import OvsFlow, flow_key
 from reconciler.resources.ovs_meter import OvsMeter, ovs_meter_key
 from reconciler.resources.resource import Resource
-from reconciler.topology.derive import digest, mac_of
+from reconciler.topology.derive import digest
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, RateView, Subnet, Topology
 
 _INPUT, _NAMES, _SENDER, _RECEIVER, _TRACKING, _TRACKED = 0, 1, 10, 11, 12, 13
@@ -337,20 +337,26 @@ class _Bridge:
     # -- routing ---------------------------------------------------------------------------------------------
 
     def _routes(self, network: NetworkView) -> None:
-        """This node is the gateway: it answers for that address, and sends on what is for a network that lets this one
-        in. Networks of one bridge only; each hop counts (RFC 1812, 5.3.1)."""
-        gateway = mac_of("gateway", self.bridge)
+        """This node is the gateway: it answers for that address (its IPv6 neighbour entry endpoints have), and sends on what is
+        for a network that lets this one in. Networks of one bridge only; each hop counts (RFC 1812, 5.3.1)."""
+        gateway = gateway_mac(self.bridge)
         number = self.segment(network)
         for subnet in network.subnets:
             if subnet.gateway is None:
                 continue
-            own = str(subnet.gateway)
-            self._arp([number], own, gateway, subnet.origin)
-            # An echo to the gateway itself (RFC 1122, 3.2.2.6).
-            echo = f"icmp,reg0={number:#x},reg5=0x1,nw_dst={own},icmp_type=8"
+            own, version = str(subnet.gateway), subnet.gateway.version
+            if version == 4:
+                self._arp([number], own, gateway, subnet.origin)
+            # An echo to the gateway itself (RFC 1122, 3.2.2.6; RFC 4443, 4.2).
+            here = f"reg0={number:#x},reg5=0x1"
+            if version == 4:
+                echo, kind, side = f"icmp,{here},nw_dst={own},icmp_type=8", "0->icmp_type", "ip"
+            else:
+                echo, kind, side = f"icmp6,{here},ipv6_dst={own},icmp_type=128", "129->icmpv6_type", "ipv6"
+            turned = {4: "move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[]", 6: "move:NXM_NX_IPV6_SRC[]->NXM_NX_IPV6_DST[]"}
             actions = (
-                "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[],"
-                f"set_field:{gateway}->eth_src,set_field:{own}->ip_src,set_field:0->icmp_type,set_field:64->nw_ttl,IN_PORT"
+                f"move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],{turned[version]},set_field:{gateway}->eth_src,"
+                f"set_field:{own}->{side}_src,set_field:{kind},set_field:64->nw_ttl,IN_PORT"
             )
             self._flow(_NAMES, 100, echo, actions, subnet.origin)
         for other in self.networks:
@@ -371,8 +377,9 @@ class _Bridge:
                     f"dec_ttl,set_field:{gateway}->eth_src,set_field:{endpoint.mac}->eth_dst,"
                     f"set_field:{self.segment(other, endpoint):#x}->reg0,goto_table:{_DELIVER}"
                 )
-                for state in states if address.version == 4 else ():
-                    match = ",".join(filter(None, ("ip", state, here, f"nw_dst={address.ip}")))
+                for state in states:
+                    where = f"nw_dst={address.ip}" if address.version == 4 else f"ipv6_dst={address.ip}"
+                    match = ",".join(filter(None, (_IP[address.version], state, here, where)))
                     self._flow(_FORWARD, 100, match, actions, endpoint.origin)
 
 

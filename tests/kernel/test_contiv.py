@@ -73,20 +73,22 @@ def test_networks_are_apart_and_members_of_one_together(datapath: str, tmp_path:
         assert vsctl("list-br") == ""
 
 
+@datapaths
 @isolated
-def test_each_node_routes_between_networks_that_let_others_in(tmp_path: Path) -> None:
-    options = "encapsulation: vxlan, datapath: netdev, forwarding: routing"
-    front = network("front", 1, options, ipv6=False)
-    back = network("back", 2, options, "  allowFrom: [front]", ipv6=False)
-    aside = network("aside", 3, options, ipv6=False)
+def test_each_node_routes_between_networks_that_let_others_in(datapath: str, tmp_path: Path) -> None:
+    options = f"encapsulation: vxlan, datapath: {datapath}, forwarding: routing"
+    front, aside = network("front", 1, options), network("aside", 3, options)
+    back = network("back", 2, options, "  allowFrom: [front]")
     with scene_of(tmp_path) as scene:
         scene.apply(front + back + aside + endpoints("front/a", "back/b", "aside/c"))
-        assert scene.reaches("a", "10.1.0.1"), "the gateway answers"
-        assert scene.reaches("a", scene.address("back/b"))
-        assert "ttl=63" in run("ip", "netns", "exec", "a", "ping", "-c1", "-W2", scene.address("back/b"))
-        assert transfer("a", "b", scene.address("back/b"))
-        assert not scene.reaches("b", scene.address("front/a")), "answers pass, and nothing else does"
-        assert not scene.reaches("a", scene.address("aside/c"))
+        for version, gateway in ((4, "10.1.0.1"), (6, "fd01::1")):
+            a, b, c = (scene.address(f"{name}", version) for name in ("front/a", "back/b", "aside/c"))
+            assert scene.reaches("a", gateway), "the gateway answers"
+            assert scene.reaches("a", b)
+            assert "ttl=63" in run("ip", "netns", "exec", "a", "ping", "-c1", "-W2", b)
+            assert transfer("a", "b", b)
+            assert not scene.reaches("b", a), "answers pass, and nothing else does"
+            assert not scene.reaches("a", c)
         scene.destroy()
 
 
