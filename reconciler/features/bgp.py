@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from reconciler.drivers import bird
 from reconciler.drivers.bird import Change, Prefix, Session, Speech, Watch, within
@@ -15,14 +15,16 @@ from reconciler.drivers.driver import Announcing, announcing
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.document import Document
-from reconciler.manifest.kinds.bgpconfiguration import Bfd, BGPConfiguration, BGPConfigurationSpec
-from reconciler.manifest.kinds.bgppeer import BGPPeer, BGPPeerSpec, FilterRule
 from reconciler.manifest.suggest import meant
 from reconciler.policy.selector import parse
 from reconciler.resources.bird import BirdConfig, Password, bird_key, password_key
 from reconciler.resources.process import Process, process_key
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import Address, NodeFacts, NodeView, SpeakerView, Topology
+
+if TYPE_CHECKING:
+    from reconciler.manifest.kinds.bgpconfiguration import Bfd, BGPConfiguration, BGPConfigurationSpec
+    from reconciler.manifest.kinds.bgppeer import BGPPeer, BGPPeerSpec, FilterRule
 
 BIRD = process_key("bird")
 _FEATURE = Origin(document="bgp")
@@ -46,9 +48,8 @@ class BgpFeature:
                 f"there are two BGPConfigurations, {configurations[0].name} and {document.name}",
                 "keep one: it holds for all nodes",
             )
-        named = _settings(topology).communities
         for document in configurations:
-            yield from _check_names(document, named)
+            yield from _check_names(document, _settings(topology).communities)
         nodes = {node.name: node for node in topology.nodes}
         for document in topology.documents("BGPPeer"):
             yield from _check_peer(document, nodes)
@@ -135,8 +136,9 @@ def _speaks(topology: Topology) -> bool:
 
 def _settings(topology: Topology) -> BGPConfigurationSpec:
     for document in topology.documents("BGPConfiguration"):
-        assert isinstance(document.model, BGPConfiguration)
-        return document.model.spec
+        return cast("BGPConfiguration", document.model).spec
+    from reconciler.manifest.kinds.bgpconfiguration import BGPConfigurationSpec
+
     return BGPConfigurationSpec()
 
 
@@ -176,10 +178,10 @@ def _sessions(topology: Topology) -> Iterable[tuple[Session, Origin]]:
     if settings.mesh:
         yield from _mesh(topology, here, settings)
     for document in topology.documents("BGPPeer"):
-        assert isinstance(document.model, BGPPeer)
-        if document.model.spec.peers is not None:
+        spec = cast("BGPPeer", document.model).spec
+        if spec.peers is not None:
             yield from _with_nodes(topology, here, settings, document)
-        elif _is_for(document.model.spec, here.node):
+        elif _is_for(spec, here.node):
             yield from _with_peer(topology, here, settings, document)
 
 
@@ -259,9 +261,7 @@ def _labels(node: NodeView) -> dict[str, str]:
 def _with_peer(
     topology: Topology, here: _Who, settings: BGPConfigurationSpec, document: Document
 ) -> Iterable[tuple[Session, Origin]]:
-    model = document.model
-    assert isinstance(model, BGPPeer)
-    spec = model.spec
+    spec = cast("BGPPeer", document.model).spec
     graceful = settings.graceful_restart if spec.graceful_restart else 0
     if spec.address is not None and spec.asn is not None:
         local = spec.source_address or _first(here.node, spec.address.version)
@@ -290,9 +290,7 @@ def _with_nodes(
     topology: Topology, here: _Who, settings: BGPConfigurationSpec, document: Document
 ) -> Iterable[tuple[Session, Origin]]:
     """A session has two ends: whom ``peers`` means has it with those that the document is for."""
-    model = document.model
-    assert isinstance(model, BGPPeer)
-    spec = model.spec
+    spec = cast("BGPPeer", document.model).spec
     graceful = settings.graceful_restart if spec.graceful_restart else 0
     for other in _others(topology, here):
         if _asks(here, other, spec) or _asks(other, here, spec):
@@ -338,9 +336,8 @@ def _rule(rule: FilterRule) -> Change:
 
 
 def _check_names(document: Document, named: dict[str, str]) -> Iterable[Problem]:
-    model = document.model
-    assert isinstance(model, BGPConfiguration)
-    for number, advertisement in enumerate(model.spec.advertisements):
+    spec = cast("BGPConfiguration", document.model).spec
+    for number, advertisement in enumerate(spec.advertisements):
         for index, community in enumerate(advertisement.communities):
             if ":" not in community and community not in named:
                 yield Problem(
@@ -352,9 +349,7 @@ def _check_names(document: Document, named: dict[str, str]) -> Iterable[Problem]
 
 
 def _check_peer(document: Document, nodes: dict[str, NodeView]) -> Iterable[Problem]:
-    model = document.model
-    assert isinstance(model, BGPPeer)
-    spec = model.spec
+    spec = cast("BGPPeer", document.model).spec
     if spec.node is not None and spec.node not in nodes:
         yield Problem(document.at("spec", "node"), f"there is no Node {spec.node!r}", meant(spec.node, nodes))
         return
