@@ -14,12 +14,17 @@ from pydantic import Field
 
 from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.driver import Place
+from reconciler.drivers.firewall import Firewall, Zone
+from reconciler.drivers.forwarding import render_forwarding
+from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.types import InterfaceName
+from reconciler.resources.link import Link, link_key
 from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.offload import Offload, offload_key
 from reconciler.resources.ovs import OvsBridge, OvsInterface, OvsPort, ovs_bridge_key, ovs_port_key
 from reconciler.resources.resource import Entries, Resource
+from reconciler.resources.sysctl import Sysctl, sysctl_key
 from reconciler.topology.derive import mac_of, short_name
 from reconciler.topology.options import DEFAULT_MTU, EndpointOptions, Gateway, NetworkOptions
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, NodeView, SubnetView, Topology
@@ -58,6 +63,13 @@ class ContivOptions(NetworkOptions):
         "also the gateway of each subnet, and routes to networks that let this one in (allowFrom).",
     )
 
+    outgoing: Literal["nat", "routed"] | None = Field(
+        default=None,
+        description="With routing, the way to all that is not on the bridge, through each node's own host. nat: under the host's "
+        "address, and nobody opens anything from there. routed: as it is, for hosts that know the way back, and both may "
+        "open. Default: there is none.",
+    )
+
     def gateway(self, version: int) -> Gateway:
         return "first" if self.forwarding == "routing" else "written"
 
@@ -90,7 +102,8 @@ class ContivDriver:
         options: ContivOptions = network.options
         if not network.local:
             return frozenset()
-        return self.capabilities | ({"ovs-datapath"} if options.datapath == "system" else frozenset())
+        found = self.capabilities | ({"ovs-datapath"} if options.datapath == "system" else frozenset())
+        return found | ({"nft"} if options.outgoing is not None else frozenset())
 
     def host_interface(self, network: NetworkView) -> str | None:
         return None
@@ -122,6 +135,10 @@ class ContivDriver:
                 f"{say}fabric {fabric} routes for it",
                 "write forwarding: bridge",
             )
+        if options.outgoing is not None and (options.forwarding == "bridge" or network.internal):
+            what = "an internal network has" if network.internal else "nothing routes on a bridged network, it has"
+            where = "leave options.outgoing out" if network.internal else "write forwarding: routing, or leave it out"
+            yield Problem(network.at("spec", "options", "outgoing"), f"{say}{what} no way out", where)
         if network.allow_from and options.forwarding == "bridge" and not fabric:
             yield Problem(
                 network.at("spec", "allowFrom"),
@@ -201,8 +218,51 @@ class ContivDriver:
             )
         elif options.uplink is not None:
             yield _port(options.uplink, options.bridge, shared, OvsInterface(name="", type=""))
+        if options.outgoing is not None:
+            yield from self._outgoing(network, node)
         for endpoint in network.local:
             yield from self._endpoint(network, endpoint)
+
+    def _outgoing(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
+        """The host's interface on the network: it has the gateway's addresses, knows who is here, and asks nobody."""
+        options: ContivOptions = network.options
+        origin = replace(network.at("spec", "options", "outgoing"), driver=self.name)
+        dev = exit_name(network)
+        yield _port(dev, options.bridge, origin, OvsInterface(name="", type="internal", mtu=network.mtu))
+        yield Link(
+            key=link_key("", dev),
+            origin=origin,
+            type=None,
+            up=True,
+            mtu=network.mtu,
+            mac=gateway_mac(options.bridge),
+            addr_gen="none",
+            device=f"ovs:{dev}",
+        )
+        setting, value = ("accept_ra", "0") if network.ipv6 else ("disable_ipv6", "1")
+        yield Sysctl(key=sysctl_key("", f"net/ipv6/conf/{dev}/{setting}"), origin=origin, value=value, dev=dev)
+        for subnet in network.subnets:
+            if subnet.gateway is not None:
+                yield plug_address("", dev, f"{subnet.gateway}/{subnet.cidr.prefixlen}", origin)
+        for endpoint in network.local:
+            at = replace(endpoint.origin, driver=self.name)
+            for address in endpoint.addresses:
+                hop = str(address.ip)
+                yield Neighbour(key=neighbour_key("", dev, hop), origin=at, dev=dev, address=hop, mac=endpoint.mac)
+        yield from render_forwarding(node, origin, ipv4=network.ipv4, ipv6=network.ipv6)
+        nat = options.outgoing == "nat"
+        zone = Zone(
+            network=network.name,
+            interface=dev,
+            origin=origin,
+            inter_container=False,  # they meet on the switch
+            allow_from=(),
+            trusted=(),
+            internal=False,
+            outside=dict.fromkeys((4, 6), "drop" if nat else "accept"),
+            nat=tuple((subnet.cidr.version, str(subnet.cidr), None) for subnet in network.subnets if nat),
+        )
+        yield from Firewall(node.owner, origin).render(zone)
 
     def _endpoint(self, network: NetworkView, endpoint: EndpointView) -> Iterable[Resource]:
         options: ContivOptions = network.options
@@ -222,6 +282,11 @@ class ContivDriver:
 def gateway_mac(bridge: str) -> str:
     """Under which every node routes for the endpoints of a bridge."""
     return mac_of("gateway", bridge)
+
+
+def exit_name(network: NetworkView) -> str:
+    """The port by which a network's packets leave the switch for the host."""
+    return short_name("gw-", "gateway", network.options.bridge, network.name)
 
 
 def _gateways(network: NetworkView, endpoint: EndpointView, origin: Origin) -> Iterable[Neighbour]:

@@ -32,7 +32,7 @@ from itertools import product
 from typing import ClassVar, NamedTuple
 
 from reconciler.drivers.cable import cable_name
-from reconciler.drivers.contiv import ContivOptions, gateway_mac, tunnel_name
+from reconciler.drivers.contiv import ContivOptions, exit_name, gateway_mac, tunnel_name
 from reconciler.drivers.ovsrates import burst_of
 from reconciler.errors import Origin, Problem
 from reconciler.policy.view import (
@@ -68,6 +68,7 @@ _VERSIONS = (4, 6)
 _IP = {4: "ip", 6: "ipv6"}
 _WORDS = {(6, 4): "tcp", (17, 4): "udp", (132, 4): "sctp", (6, 6): "tcp6", (17, 6): "udp6", (132, 6): "sctp6"}
 _GROUP_BIT = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
+_ONE_ADDRESSED = "dl_dst=00:00:00:00:00:00/01:00:00:00:00:00"
 _ND = {"solicitation": 135, "advertisement": 136}
 _ANSWERS = ("ct_state=+est+rpl+trk", "ct_state=+rel+trk")
 _FORGED = (134, 137)  # router advertisements and redirects (RFC 4861)
@@ -366,6 +367,23 @@ class _Bridge:
                 answers = other.name in {one.name for one in network.allow_from}
                 states = ("",) if opens else _ANSWERS if answers else ()
                 self._towards(network, other, gateway, states)
+        if network.options.outgoing is not None:
+            self._outgoing(network, gateway)
+
+    def _outgoing(self, network: NetworkView, gateway: str) -> None:
+        """What an endpoint here sends to no network of the bridge is the host's to route; what the host sends is one
+        endpoint's."""
+        port, origin = exit_name(network), network.at("spec", "options", "outgoing")
+        segment = f"{self.segment(network):#x}"
+        for version in _VERSIONS:
+            leaving = f"{_IP[version]},reg0={segment},reg5=0x1,dl_dst={gateway}"
+            self._flow(_FORWARD, 10, leaving, f"output:{port}", origin)
+            coming = f"{_IP[version]},in_port={port},dl_src={gateway},{_ONE_ADDRESSED}"
+            self._flow(_INPUT, 100, coming, f"set_field:{segment}->reg0,goto_table:{_NAMES}", origin)
+            side = "nw_dst" if version == 4 else "ipv6_dst"
+            for cidr in sorted(str(s.cidr) for one in self.networks for s in one.subnets if s.cidr.version == version):
+                match = f"{_IP[version]},reg0={segment},dl_dst={gateway},{side}={cidr}"
+                self._flow(_FORWARD, 50, match, "drop", origin)
 
     def _towards(self, network: NetworkView, other: NetworkView, gateway: str, states: Sequence[str]) -> None:
         """``states``: matches on conntrack, of which one must hold; where the other side lets nobody open anything, only

@@ -16,7 +16,7 @@ from reconciler.engine.reach import Reach, service
 from tests.kernel import switch
 from tests.kernel.lan import full_size
 from tests.kernel.private import answers, isolated, run
-from tests.kernel.scene import Scene
+from tests.kernel.scene import OUTSIDE4, OUTSIDE6, Scene, add_outside
 from tests.kernel.switch import vsctl
 from tests.kernel.test_ovs import endpoints, flood, heard, transfer
 from tests.kernel.test_rates import LEAST, MBIT, MOST
@@ -90,6 +90,35 @@ def test_each_node_routes_between_networks_that_let_others_in(datapath: str, tmp
             assert not scene.reaches("b", a), "answers pass, and nothing else does"
             assert not scene.reaches("a", c)
         scene.destroy()
+
+
+@pytest.mark.requires("nft")
+@datapaths
+@isolated
+def test_the_way_out_is_the_hosts(datapath: str, tmp_path: Path) -> None:
+    """By translation: one way, and to no other network of the bridge. Routed: both ways."""
+    add_outside(routed=True)
+    options = f"vlan: 101, datapath: {datapath}, forwarding: routing"
+    back = network("back", 2, options.replace("101", "102"))
+    plugged = endpoints("front/a", "back/b")
+    with scene_of(tmp_path) as scene:
+        scene.apply(network("front", 1, f"{options}, outgoing: nat") + back + plugged)
+        for version, outside in ((4, OUTSIDE4), (6, OUTSIDE6)):
+            assert until(lambda outside=outside: scene.reaches("a", outside))
+            assert transfer("a", "outside", outside)
+            assert not scene.reaches("outside", scene.address("front/a", version))
+            assert not scene.reaches("a", scene.address("back/b", version)), "not by way of the host either"
+            assert not scene.reaches("b", outside)
+        full_size("a", OUTSIDE4, 1500)
+        scene.apply(network("front", 1, f"{options}, outgoing: routed") + back + plugged)
+        for version, outside in ((4, OUTSIDE4), (6, OUTSIDE6)):
+            assert until(lambda version=version: scene.reaches("outside", scene.address("front/a", version)))
+            assert transfer("outside", "a", scene.address("front/a", version))
+            assert scene.reaches("a", outside)
+        scene.apply(network("front", 1, options) + back + plugged)
+        assert not scene.reaches("a", OUTSIDE4)
+        scene.destroy()
+        assert vsctl("list-br") == ""
 
 
 @isolated

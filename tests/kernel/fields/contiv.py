@@ -41,5 +41,6 @@ CASES: dict[str, Case] = {
     "contiv.vlan": option("vlan", 6, EXCHANGE),
     "contiv.vxlanId": option("vxlanId", 77, EXCHANGE, vlan=None, encapsulation="vxlan", vxlanId=76),
     "contiv.uplink": option("uplink", "nic0", EXCHANGE),
+    "contiv.outgoing": option("outgoing", "nat", EXCHANGE, forwarding="routing"),
     "contiv.forwarding": option("forwarding", "routing", EXCHANGE),
 }
