@@ -50,6 +50,8 @@ def canonical_actions(text: str) -> str:
 
 def split(text: str) -> list[str]:
     """At the commas that are in no parentheses."""
+    if "(" not in text and "[" not in text:
+        return text.split(",")
     found, depth, start = [], 0, 0
     for place, sign in enumerate(text):
         depth += (sign in "([") - (sign in ")]")
