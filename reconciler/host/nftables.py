@@ -3,6 +3,7 @@ changes of elements."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -63,8 +64,13 @@ class Nftables(Rtnl):
         U16.pack_into(datagram, at + 6, U16.unpack_from(datagram, at + 6)[0] | NLM_F_ACK)
         tail = sum(map(len, batch))
         U16.pack_into(datagram, tail + 6, U16.unpack_from(datagram, tail + 6)[0] & ~NLM_F_ACK)
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, len(datagram) + 65536)
-        self._socket.send(datagram)
+        try:
+            self._make_room(len(datagram) + 65536)
+            self._socket.send(datagram)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                return str(error.strerror)
+            raise
         words = ""
         while True:
             answer = self._socket.recv(65536)
@@ -76,6 +82,14 @@ class Nftables(Rtnl):
                 words = words or _words(answer, length, flags, code)
             if number == last or (code and number == first):
                 return words
+
+    def _make_room(self, size: int) -> None:
+        """For a datagram of ``size`` bytes; as far as the system lets an ordinary user (net.core.wmem_max) where we have
+        CAP_NET_ADMIN in a user namespace only."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     def tables(self) -> frozenset[tuple[str, str]]:
         """(family, name) of all tables."""
