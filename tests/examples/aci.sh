@@ -9,4 +9,6 @@ done
 mkdir -p /etc/cnm
 install -m 600 /run/apic/password /etc/cnm/apic.password
 cp /run/apic/ca.pem /etc/cnm/apic-ca.pem
-echo "127.0.0.1 apic1.example.com" >> /etc/hosts
+# Made anew: as root in a user namespace one may not write into what the machine's root owns.
+{ cat /etc/hosts; echo "127.0.0.1 apic1.example.com"; } > /etc/hosts.new
+mv -f /etc/hosts.new /etc/hosts

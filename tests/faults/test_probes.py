@@ -72,10 +72,10 @@ def servers(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     run("ip", "-n", "server", "link", "set", "lo", "up")
     inside = ("ip", "netns", "exec", "server")
     records = ("--host-record=www.example,10.0.0.5", "--host-record=six.example,fd00::5", "--txt-record=text.example,x")
-    dns = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--local=/example/")
+    dns = ("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--local=/example/")
     started = [
         subprocess.Popen([*inside, "busybox", "httpd", "-f", "-p", "80", "-h", str(folder)]),
-        subprocess.Popen([*inside, *dns, *records, "--user=root", "--pid-file="], stderr=subprocess.DEVNULL),
+        subprocess.Popen([*inside, *dns, *records], stderr=subprocess.DEVNULL),
     ]
     try:
         yield started

@@ -28,7 +28,10 @@ _TOTAL_RETRANS = 100  # offset of tcpi_total_retrans in struct tcp_info (include
 
 def _udp(family: int) -> socket.socket:
     own = socket.socket(family, socket.SOCK_DGRAM)
-    own.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _ROOM)
+    try:
+        own.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _ROOM)
+    except PermissionError:  # root in a user namespace only
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
     return own
 
 

@@ -244,6 +244,7 @@ def test_what_bird_refuses_changes_nothing(routed: Routed, tmp_path: Path) -> No
     assert routed.established("n1") == 2
 
 
+@pytest.mark.requires("root")  # /etc/bird is the machine's root's
 def test_a_bird_of_the_hosts_own_gets_an_include_file(routed: Routed) -> None:
     host = routed.fabric["n1"]
     theirs = (

@@ -348,7 +348,7 @@ spec: {network: front, selector: cnm/endpoint == "db", vlan: 102}
         assert {key.key.kind for key in scene.plan().pending} == {"fabric", "mo"}
         assert scene.reaches("web", scene.address("front/web2"))
         for sender, receiver, tag in (("web", "db", 101), ("db", "web", 102)):
-            argv = ("timeout", "10", "tcpdump", "-lnei", "leaf", "-c1", "icmp or (vlan and icmp)")
+            argv = ("timeout", "10", "tcpdump", "-Z", "root", "-lnei", "leaf", "-c1", "icmp or (vlan and icmp)")
             with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listener:
                 assert listener.stderr is not None
                 assert listener.stdout is not None

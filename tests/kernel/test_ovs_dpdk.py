@@ -16,7 +16,7 @@ from tests.kernel.scene import Scene
 from tests.kernel.switch import vsctl
 from tests.kernel.test_ovs import eventually, ops
 
-pytestmark = pytest.mark.requires("netns", "nft", "ovs-dpdk", "link:veth", "link:tap", "ping")
+pytestmark = pytest.mark.requires("netns", "nft", "ovs-dpdk", "link:veth", "link:tap", "ping", "root")
 
 # No large pages, no device: one heap of its own. --legacy-mem must be there, or vhost-user finds no memory to share.
 _EAL = "--no-huge --legacy-mem --no-pci --no-telemetry"

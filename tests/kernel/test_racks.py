@@ -70,7 +70,9 @@ def test_ten_nodes_in_three_racks(racks: Racks) -> None:
         assert process.returncode == 0, words
     # A full mesh: nine others and the leaf, in two families.
     assert wait(lambda: all(racks.established(node) == 20 for node in racks.nodes)), racks.birdc("n1", "show protocols")
-    watch = racks.leaves[1].popen("tcpdump", "-n", "-l", "--immediate-mode", "-i", "to2", "not tcp and not arp")
+    watch = racks.leaves[1].popen(
+        "tcpdump", "-Z", "root", "-n", "-l", "--immediate-mode", "-i", "to2", "not tcp and not arp"
+    )
     reach(racks)
     time.sleep(0.2)
     watch.terminate()

@@ -30,7 +30,7 @@ About this program and this host.
     watch     Keep this host as the manifests say.
   
   Look:
-    status    What holds of each network, sandbox and endpoint.
+    status    What holds of each network, sandbox, endpoint and BGP session.
     history   Who applied what when.
     show      What this host has of ours, or all it has.
     explain   Everything about one thing, or about one way.
