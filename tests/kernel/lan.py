@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,12 @@ from tests.lab.fingerprint import Fingerprint, take
 LAN4, LAN6 = "10.1.0.254", "fd01::fe"  # a host on it
 HOST4, HOST6 = "10.1.0.253", "fd01::fd"  # this host
 LAN_MAC = "02:00:00:00:00:fe"
+
+
+def each_with(name: str, drivers: Sequence[str], values: Sequence[object], few: Sequence[tuple[str, object]]) -> Any:
+    """A test of every driver with every value where CNM_SOAK is set, else of those few pairs that show each once."""
+    pairs = list(product(drivers, values)) if os.environ.get("CNM_SOAK") else few
+    return pytest.mark.parametrize(("driver", name), pairs)
 
 
 def add_lan(*, hairpin: bool = False, mtu: int = 1500, addresses: bool = True) -> None:

@@ -12,6 +12,7 @@ from tests.kernel.lan import (
     LAN6,
     add_lan,
     both,
+    each_with,
     everything,
     full_size,
     on,
@@ -26,7 +27,8 @@ from tests.lab.fingerprint import difference
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:ipvlan", "link:ipvtap", "link:veth", "link:bridge", "ping")
 # An ipvtap is an ipvlan with a character device: what only the options of both decide is tried with one of them.
-every = pytest.mark.parametrize("driver", ["ipvlan", "ipvtap"])
+DRIVERS = ("ipvlan", "ipvtap")
+every = pytest.mark.parametrize("driver", DRIVERS)
 B4, B6 = "10.1.0.12", "fd01::12"
 
 
@@ -68,7 +70,7 @@ def test_l2(driver: str, tmp_path: Path) -> None:
     assert difference(before, everything()) == []
 
 
-@pytest.mark.parametrize(("driver", "mode"), [("ipvlan", "l3"), ("ipvlan", "l3s"), ("ipvtap", "l3s")])
+@each_with("mode", DRIVERS, ["l3", "l3s"], [("ipvlan", "l3"), ("ipvlan", "l3s"), ("ipvtap", "l3s")])
 @isolated
 def test_l3(driver: str, mode: str, tmp_path: Path) -> None:
     """The default route is the device itself, nothing is asked by ARP, and the way back is by a route to the host."""
@@ -88,7 +90,7 @@ def test_l3(driver: str, mode: str, tmp_path: Path) -> None:
     assert [line for line in difference(before, everything()) if ": neighbour/" not in line] == []
 
 
-@pytest.mark.parametrize(("driver", "flag"), [("ipvlan", "private"), ("ipvtap", "vepa")])
+@each_with("flag", DRIVERS, ["private", "vepa"], [("ipvlan", "private"), ("ipvtap", "vepa")])
 @isolated
 def test_flags_keep_endpoints_apart(driver: str, flag: str, tmp_path: Path) -> None:
     add_lan()

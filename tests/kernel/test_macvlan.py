@@ -15,6 +15,7 @@ from tests.kernel.lan import (
     LAN_MAC,
     add_lan,
     both,
+    each_with,
     everything,
     full_size,
     on,
@@ -29,7 +30,8 @@ from tests.lab.fingerprint import difference
 
 pytestmark = pytest.mark.requires("netns", "nft", "link:macvlan", "link:veth", "link:bridge", "ping")
 # A macvtap is a macvlan with a character device: what is of neither kind alone is tried with one of them.
-every = pytest.mark.parametrize("driver", ["macvlan", "macvtap"])
+DRIVERS = ("macvlan", "macvtap")
+every = pytest.mark.parametrize("driver", DRIVERS)
 B4, B6 = "10.1.0.12", "fd01::12"
 
 
@@ -66,7 +68,7 @@ def test_a_gateway_is_there_when_the_manifest_says_one(tmp_path: Path) -> None:
         assert reach("a", "192.0.2.1")
 
 
-@pytest.mark.parametrize(("driver", "hairpin"), [("macvlan", True), ("macvtap", False)])
+@each_with("hairpin", DRIVERS, [False, True], [("macvlan", True), ("macvtap", False)])
 @isolated
 def test_mode_vepa(driver: str, hairpin: bool, tmp_path: Path) -> None:
     """Endpoints reach each other by way of a switch that sends frames back, and not otherwise."""
@@ -88,7 +90,7 @@ def test_mode_private(driver: str, tmp_path: Path) -> None:
         assert silent("a", B4, B6)
 
 
-@pytest.mark.parametrize(("driver", "promiscuous"), [("macvlan", True), ("macvtap", False)])
+@each_with("promiscuous", DRIVERS, [True, False], [("macvlan", True), ("macvtap", False)])
 @isolated
 def test_mode_passthru(driver: str, promiscuous: bool, tmp_path: Path) -> None:
     add_lan(addresses=False)
