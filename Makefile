@@ -5,6 +5,8 @@
 VENV := $(or $(CNM_VENV),.venv)
 export CNM_VENV := $(abspath $(VENV))
 PYTEST_ARGS ?=
+# Tests with packets wait almost half of their time.
+WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
 LANE_ARGS ?=
 BENCH_ARGS ?=
 
@@ -18,7 +20,7 @@ demo: setup ## the main job, in private network namespaces: plan, apply, ping, b
 	@$(VENV)/bin/python -m tests.demo
 
 test: lint ## lint, then all tests, in the lane those that this kernel cannot run (as a user: what a user namespace allows)
-	@.ci/test -n 2 --dist worksteal -rs $(PYTEST_ARGS)
+	@.ci/test -n $(WORKERS) --dist worksteal -rs $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m tests.lane --waiting --optional $(PYTEST_ARGS)
 
 lane: develop ## build the lane's kernel (6 minutes on 2 cores), once; CNM_LANE_KERNEL=/path names one instead
