@@ -38,7 +38,7 @@ lint: develop ## ruff (rules and format) and mypy --strict
 	@$(VENV)/bin/ruff format --check -q
 	@$(VENV)/bin/mypy
 
-bench: setup ## measure beside the peers that are installed, in about 12 minutes; writes docs/benchmarks.md and .svg (root)
+bench: setup ## measure beside the peers that are installed, in about 20 minutes; writes docs/benchmarks.md and .svg (root)
 	@$(VENV)/bin/python -m tests.bench $(BENCH_ARGS)
 
 soak: develop ## repeat all tests for SOAK minutes (default 30), with other random examples each round
