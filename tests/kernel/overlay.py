@@ -17,7 +17,7 @@ from reconciler.planner.plan import Plan
 from tests.kernel.scene import PING
 from tests.lab.fabric import Fabric
 
-_TCPDUMP = ("tcpdump", "-Z", "root", "-n", "-l", "-U", "--immediate-mode", "-i")
+_TCPDUMP = ("tcpdump", "-n", "-l", "-U", "--immediate-mode", "-i")
 _HEAD = "apiVersion: cnm/v1alpha1\n"
 DUAL = 'subnets: [{cidr: 10.5.0.0/24}, {cidr: "fd05::/64"}]'
 

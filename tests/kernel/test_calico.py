@@ -27,6 +27,7 @@ def routed(tmp_path: Path) -> Iterator[Routed]:
         yield cluster
 
 
+@pytest.mark.requires("tcpdump")
 def test_endpoints_reach_each_other_without_a_tunnel(routed: Routed) -> None:
     before = routed.fabric["n1"].fingerprint()
     routed.declare(["app/a@n1", "app/b@n2", "app/c@n3"])
@@ -311,7 +312,7 @@ def test_a_borrowed_address_is_announced_by_itself(routed: Routed) -> None:
     assert "10.48.0.4/30" not in (routed.folder / "cnm.lock").read_text(), "a block without an address is given back"
 
 
-@pytest.mark.requires("link:vxlan", "command:tcpdump")
+@pytest.mark.requires("link:vxlan", "tcpdump")
 @pytest.mark.parametrize(
     ("tunnel", "taken", "wrapped"),
     [
@@ -365,7 +366,7 @@ def test_a_kernel_without_ipip_is_told_of(routed: Routed) -> None:
     assert (said in done.stderr) == bool(lacking), done.stderr
 
 
-@pytest.mark.requires("nft")
+@pytest.mark.requires("nft", "tcpdump")
 def test_who_leaves_and_under_which_address(routed: Routed) -> None:
     """Outgoing NAT for what leaves the pools; nobody sends under somebody else's address."""
     nat = POOLS.replace("blockSize: 28", "natOutgoing: true")

@@ -10,9 +10,7 @@ import pytest
 from tests.kernel.overlay import Cluster, network
 from tests.lab import difference
 
-pytestmark = pytest.mark.requires(
-    "netns", "nft", "ping", "link:bridge", "link:veth", "link:vxlan", "esp", "command:tcpdump", "root"
-)
+pytestmark = pytest.mark.requires("netns", "nft", "ping", "link:bridge", "link:veth", "link:vxlan", "esp", "tcpdump")
 
 ICMP = {4: 28, 6: 48}  # IP and ICMP header of an echo request
 PLACES = ["app/a@n1", "app/b@n2"]

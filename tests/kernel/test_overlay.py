@@ -76,7 +76,7 @@ def test_the_gateway_is_on_every_node_under_one_mac_address(tmp_path: Path) -> N
         assert len(macs) == 1
 
 
-@pytest.mark.requires("command:tcpdump")
+@pytest.mark.requires("tcpdump")
 def test_no_broadcast_crosses_the_underlay_unless_asked_for(tmp_path: Path) -> None:
     with Cluster(tmp_path, ["n1", "n2"]) as cluster:
         for options, crosses in (("{}", False), ("{flood: true}", True)):

@@ -104,7 +104,7 @@ def transfer(source: str, target: str, address: str, size: int = 2_000_000) -> b
 @contextmanager
 def heard(netns: str, what: str) -> Iterator[Callable[[], str]]:
     """Listen in a sandbox from before the block on; the first packet of that kind, in tcpdump's words."""
-    argv = ("ip", "netns", "exec", netns, "timeout", "10", "tcpdump", "-Z", "root", "-lnevi", "eth0", "-c1", what)
+    argv = ("ip", "netns", "exec", netns, "timeout", "10", "tcpdump", "-lnevi", "eth0", "-c1", what)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listener:
         assert listener.stderr is not None
         assert listener.stdout is not None
@@ -216,6 +216,7 @@ def test_internal_ports_protected_ports_and_the_hosts_own(datapath: str, tmp_pat
         assert "lan0" not in run("ip", "-o", "link")
 
 
+@pytest.mark.requires("tcpdump")
 @datapaths
 @isolated
 def test_trunks_patches_and_mirrors(datapath: str, tmp_path: Path) -> None:
@@ -234,6 +235,7 @@ def test_trunks_patches_and_mirrors(datapath: str, tmp_path: Path) -> None:
             assert "10.2.0.99" in words()
 
 
+@pytest.mark.requires("tcpdump")
 @datapaths
 @isolated
 def test_each_direction_has_its_rate_and_dscp(datapath: str, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def routes(host: Host) -> list[str]:
     )
 
 
-@pytest.mark.requires("command:tcpdump")
+@pytest.mark.requires("tcpdump")
 def test_packets_cross_racks_as_they_are_and_nothing_stays_behind(tmp_path: Path) -> None:
     with Centre(tmp_path) as centre:
         before = {node: host.fingerprint() for node, host in centre.fabric.hosts.items()}

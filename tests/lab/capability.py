@@ -187,6 +187,10 @@ def _frr() -> str:
     return _command("vtysh") or next((f"{tool} is not installed" for tool in tools if not Path(tool).exists()), "")
 
 
+def _tcpdump() -> str:
+    return _root() or _command("tcpdump")  # it becomes a user of its own
+
+
 def _esp() -> str:
     with Host() as host:
         state = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport aead rfc4106(gcm(aes))"
@@ -230,6 +234,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "sctp": _sctp,
     "sriov-nic": _sriov_nic,
     "systemd": _systemd,
+    "tcpdump": _tcpdump,
 }
 _FAMILIES: dict[str, Callable[[str], str]] = {
     "action": _action,
@@ -241,7 +246,21 @@ _FAMILIES: dict[str, Callable[[str], str]] = {
 _TOOLS = {"ipset": "ipset", "nft": "nft", "ping": "ping", "strace": "strace", "xtables": "iptables-legacy"}
 _PROVIDERS = {
     **dict.fromkeys(
-        ("lane", "netns", "root", "nft", "ping", "strace", "command", "bird", "frr", "ovs", "ovs-dpdk", "systemd"),
+        (
+            "lane",
+            "netns",
+            "root",
+            "nft",
+            "ping",
+            "strace",
+            "command",
+            "bird",
+            "frr",
+            "ovs",
+            "ovs-dpdk",
+            "systemd",
+            "tcpdump",
+        ),
         Provider.MACHINE,
     ),
     "sriov-nic": Provider.HARDWARE,
@@ -264,7 +283,7 @@ def missing(capability: str) -> str:
     """Why this machine lacks a capability; "" when it has it.
 
     Of the machine: ``netns`` (namespaces may be made), ``root`` (the machine's, not a user namespace's), ``nft``,
-    ``ping``, ``strace`` (they work), ``ovs`` (Open vSwitch's daemons and ethtool are installed), ``ovs-dpdk`` (the same with
+    ``ping``, ``strace``, ``tcpdump`` (they work), ``ovs`` (Open vSwitch's daemons and ethtool are installed), ``ovs-dpdk`` (the same with
     DPDK, and dpdk-testpmd), ``systemd`` (one can be started in namespaces), ``lane`` (a guest can be started) and
     ``command:NAME``.
     Of the kernel: ``link:KIND`` as ip-link(8) names it, also ``link:tun`` and ``link:tap``; ``qdisc:``, ``filter:``

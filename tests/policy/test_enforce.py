@@ -57,7 +57,10 @@ class Stream:
             if kind == "tcp":
                 self._server.listen(4096)
             else:
-                self._server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
+                try:
+                    self._server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
+                except PermissionError:  # root in a user namespace only
+                    self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
         self._client = self._new(family, types.get(kind, proto))
         self._made = (family, types.get(kind, proto))
         self._trials: list[socket.socket] = []
