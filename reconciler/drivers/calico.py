@@ -229,10 +229,10 @@ class CalicoDriver:
                 if via is not None:
                     to = str(prefix)
                     yield Route(key=route_key("", to), origin=origin, to=to, via=str(via))
+        if any(pool.tunnel == "ipip" for pool, _node in tunnels.values()):
+            yield self._ipip(here, facts, origin)
         for pool, node in tunnels.values():
-            if pool.tunnel == "ipip":
-                yield self._ipip(here, facts, origin)
-            else:
+            if pool.tunnel == "vxlan":
                 yield from self._vxlan(network, pool, here, node, origin)
 
     @staticmethod

@@ -16,10 +16,10 @@ from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.driver import Place
 from reconciler.drivers.firewall import Firewall, Zone
 from reconciler.drivers.forwarding import render_forwarding
+from reconciler.drivers.internalport import internal_link
 from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.types import InterfaceName
-from reconciler.resources.link import Link, link_key
 from reconciler.resources.neighbour import Neighbour, neighbour_key
 from reconciler.resources.offload import Offload, offload_key
 from reconciler.resources.ovs import OvsBridge, OvsInterface, OvsPort, ovs_bridge_key, ovs_port_key
@@ -229,16 +229,7 @@ class ContivDriver:
         origin = replace(network.at("spec", "options", "outgoing"), driver=self.name)
         dev = exit_name(network)
         yield _port(dev, options.bridge, origin, OvsInterface(name="", type="internal", mtu=network.mtu))
-        yield Link(
-            key=link_key("", dev),
-            origin=origin,
-            type=None,
-            up=True,
-            mtu=network.mtu,
-            mac=gateway_mac(options.bridge),
-            addr_gen="none",
-            device=f"ovs:{dev}",
-        )
+        yield internal_link("", dev, dev, origin, mtu=network.mtu, mac=gateway_mac(options.bridge))
         setting, value = ("accept_ra", "0") if network.ipv6 else ("disable_ipv6", "1")
         yield Sysctl(key=sysctl_key("", f"net/ipv6/conf/{dev}/{setting}"), origin=origin, value=value, dev=dev)
         for subnet in network.subnets:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from reconciler.drivers.cable import cable_name, render_cable
+from reconciler.drivers.internalport import internal_link
 from reconciler.drivers.ovsbridge import Switch, bridge_name
 from reconciler.drivers.ovscheck import Checks, check_endpoint
 from reconciler.drivers.ovsguard import guard_port, guarded
@@ -16,7 +17,6 @@ from reconciler.drivers.ovsoptions import SwitchEndpointOptions, SwitchOptions
 from reconciler.drivers.ovsrates import burst_of, check_rates, hold_rates, queue, queue_name
 from reconciler.drivers.plug import render_plug
 from reconciler.errors import Problem
-from reconciler.resources.link import Link, link_key
 from reconciler.resources.offload import Offload, offload_key
 from reconciler.resources.ovs import OvsInterface
 from reconciler.resources.resource import Entries, Resource
@@ -110,16 +110,7 @@ class OvsDriver:
             external_ids=Entries((("cnm-endpoint", f"{network.name}/{endpoint.name}"),)),
         )
         if internal:
-            yield Link(
-                key=link_key(netns, dev),
-                origin=origin,
-                type=None,
-                up=True,
-                mtu=endpoint.mtu,
-                mac=endpoint.mac,
-                addr_gen="none",
-                device=f"ovs:{port}",
-            )
+            yield internal_link(netns, dev, port, origin, mtu=endpoint.mtu, mac=endpoint.mac)
             yield from render_plug(endpoint, origin, ipv6=network.ipv6)
         else:
             yield from render_cable(endpoint, origin, name=port, ipv6=network.ipv6)

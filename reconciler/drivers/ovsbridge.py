@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from reconciler.drivers.internalport import internal_link
 from reconciler.drivers.ovsoptions import (
     Controller,
     HostPort,
@@ -19,7 +20,6 @@ from reconciler.drivers.ovsoptions import (
 )
 from reconciler.drivers.plug import plug_address
 from reconciler.errors import Origin
-from reconciler.resources.link import Link, link_key
 from reconciler.resources.ovs import (
     OvsBridge,
     OvsController,
@@ -237,18 +237,8 @@ class Switch:
     def _host(self, host: HostPort, origin: Origin) -> Iterable[Resource]:
         network = self.network
         name = host.interface or short_name("ho-", "host", network.name)
-        mac = mac_of("host", network.name)
         yield self.port(name, origin, [OvsInterface(name=name, type="internal", mtu=network.mtu, fault="")])
-        yield Link(
-            key=link_key("", name),
-            origin=origin,
-            type=None,
-            up=True,
-            mtu=network.mtu,
-            mac=mac,
-            addr_gen="none",
-            device=f"ovs:{name}",
-        )
+        yield internal_link("", name, name, origin, mtu=network.mtu, mac=mac_of("host", network.name))
         if not network.ipv6:
             key = sysctl_key("", f"net/ipv6/conf/{name}/disable_ipv6")
             yield Sysctl(key=key, origin=origin, value="1", dev=name)

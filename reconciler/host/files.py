@@ -68,9 +68,9 @@ def write_in_place(path: str, text: str) -> None:
 def remove(path: str, folder: str) -> None:
     """Remove a file, and what is then empty up to and with ``folder``; absent is success. Raises OSError."""
     with suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108
-    while (path := os.path.dirname(path)).startswith(folder):  # noqa: PTH120
+        os.unlink(path)  # noqa: PTH108 - many small files
+    while (path := os.path.dirname(path)).startswith(folder):  # noqa: PTH120 - as above
         try:
-            os.rmdir(path)  # noqa: PTH106
+            os.rmdir(path)  # noqa: PTH106 - as above
         except OSError:
             return

@@ -28,11 +28,16 @@ _TOTAL_RETRANS = 100  # offset of tcpi_total_retrans in struct tcp_info (include
 
 def _udp(family: int) -> socket.socket:
     own = socket.socket(family, socket.SOCK_DGRAM)
+    make_room(own)
+    return own
+
+
+def make_room(own: socket.socket) -> None:
+    """For what arrives while a busy machine is late to read; less of it where root is root in a user namespace only."""
     try:
         own.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _ROOM)
-    except PermissionError:  # root in a user namespace only
+    except PermissionError:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
-    return own
 
 
 def _pipe(connection: socket.socket) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.errors import UnsupportedError
 from reconciler.planner.plan import Action
+from tests.kernel.flow import make_room
 from tests.kernel.private import isolated, run
 from tests.kernel.scene import Scene
 from tests.kernel.test_bridge import both_hooks, endpoints, network, set_hooks
@@ -28,7 +29,6 @@ def policy(name: str, selector: str, rules: str, more: str = "") -> str:
     return f"\n---\nkind: Policy\nmetadata: {{name: {name}}}\nspec:\n  selector: {selector}\n{more}  ingress: {rules}"
 
 
-SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h
 KINDS = ("udp", "tcp", "icmp")
 ECHO = {4: 8, 6: 128}
 
@@ -57,10 +57,7 @@ class Stream:
             if kind == "tcp":
                 self._server.listen(4096)
             else:
-                try:
-                    self._server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
-                except PermissionError:  # root in a user namespace only
-                    self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+                make_room(self._server)
         self._client = self._new(family, types.get(kind, proto))
         self._made = (family, types.get(kind, proto))
         self._trials: list[socket.socket] = []

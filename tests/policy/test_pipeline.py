@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.features.pipeline import _nets, port_masks
+from reconciler.features.flowmatch import port_masks, prefixes
 from reconciler.policy.view import Nets, PeerView
 
 ports = st.integers(0, 65535)
@@ -37,7 +37,7 @@ cidrs = st.builds(
 @given(st.none() | st.lists(cidrs, max_size=3), st.lists(cidrs, max_size=3), st.integers(0, 2**32 - 1))
 def test_networks_without_others(wanted: list[object] | None, holes: list[object], number: int) -> None:
     nets = (Nets("", tuple(wanted)),) if wanted is not None else None  # type: ignore[arg-type]
-    found = _nets(PeerView(nets=nets, not_nets=(Nets("", tuple(holes)),)), 4)  # type: ignore[arg-type]
+    found = prefixes(PeerView(nets=nets, not_nets=(Nets("", tuple(holes)),)), 4)  # type: ignore[arg-type]
     address = ip_address(number)
     right = (wanted is None or any(address in net for net in wanted)) and not any(address in net for net in holes)  # type: ignore[operator]
     assert any(address in ip_network(text or "0.0.0.0/0") for text in found) == right
