@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
 from struct import Struct
 from typing import NamedTuple
 
+from reconciler.netlink.shape import Buffer, Reading, Shapes, Tree
 from reconciler.netlink.wire import (
-    ATTRIBUTE,
-    NLA_TYPE_MASK,
     NLM_F_CREATE,
     NLM_F_EXCL,
-    U32,
     attribute,
     attributes,
     message,
@@ -35,11 +35,29 @@ RTEXT_FILTER_SKIP_STATS = 8
 ADDR_GEN_MODES = {0: "eui64", 1: "none", 2: "stable-privacy", 3: "random"}
 
 _IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, change mask
-_READ = frozenset(  # of the forty that the kernel tells
-    (
-        *(IFLA_IFNAME, IFLA_MTU, IFLA_ADDRESS, IFLA_MASTER, IFLA_LINK, IFLA_TXQLEN, IFLA_GROUP, IFLA_LINK_NETNSID),
-        *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST, IFLA_PARENT_DEV_NAME, IFLA_PARENT_DEV_BUS_NAME),
-    )
+_TREE: Tree = {  # of the forty that the kernel tells
+    IFLA_ADDRESS: "mac",
+    IFLA_IFNAME: "name",
+    IFLA_MTU: "mtu",
+    IFLA_LINK: "link",
+    IFLA_MASTER: "master",
+    IFLA_TXQLEN: "txqlen",
+    IFLA_LINKINFO: {
+        IFLA_INFO_KIND: "kind",
+        IFLA_INFO_DATA: "data",
+        IFLA_INFO_SLAVE_KIND: "port_kind",
+        IFLA_INFO_SLAVE_DATA: "port",
+    },
+    IFLA_AF_SPEC: {AF_INET6: {IFLA_INET6_ADDR_GEN_MODE: "addr_gen"}},
+    IFLA_GROUP: "group",
+    IFLA_LINK_NETNSID: "netnsid",
+    IFLA_PROP_LIST: "altnames",
+    IFLA_PARENT_DEV_NAME: "device",
+    IFLA_PARENT_DEV_BUS_NAME: "bus",
+}
+_FIELDS = (
+    *("mac", "name", "mtu", "link", "master", "txqlen", "kind", "data", "port_kind", "port", "addr_gen", "group"),
+    *("netnsid", "altnames", "device", "bus"),
 )
 
 
@@ -72,88 +90,67 @@ def dump_links() -> bytes:
     return _IFINFOMSG.pack(0, 0, 0, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 
 
-def decode_link(buffer: bytearray, start: int, end: int) -> RawLink:
-    """One RTM_NEWLINK payload. Written out in one loop because it runs once per link per look."""
+def _in_order(names: Sequence[str]) -> Reading[tuple[bytes, ...]]:
+    """The values of a shape in the order of ``_FIELDS``; b"" for what it does not have."""
+    places = {name: place for place, name in enumerate(names)}
+    pick = itemgetter(*(places.get(name, len(names)) for name in _FIELDS))
+    return lambda values: pick((*values, b""))
+
+
+_shapes = Shapes(_TREE, _in_order, _IFINFOMSG.size)
+
+
+def decode_link(buffer: Buffer, start: int, end: int) -> RawLink:
+    """One RTM_NEWLINK payload."""
     _family, _type, index, flags, _change = _IFINFOMSG.unpack_from(buffer, start)
-    name = kind = mac = addr_gen = port_kind = bus = hardware = ""
-    mtu = master = link = txqlen = group = 0
-    netnsid = -1
-    data = port = b""
-    altnames: tuple[str, ...] = ()
-    unpack, u32_at = ATTRIBUTE.unpack_from, U32.unpack_from
-    offset = start + 16
-    while offset + 4 <= end:
-        length, attr = unpack(buffer, offset)
-        if length < 4:
-            break
-        attr &= NLA_TYPE_MASK
-        at = offset + 4
-        if attr not in _READ:
-            pass
-        elif attr == IFLA_IFNAME:
-            name = string(buffer, at, offset + length)
-        elif attr == IFLA_MTU:
-            mtu = u32_at(buffer, at)[0]
-        elif attr == IFLA_ADDRESS:
-            mac = buffer[at : offset + length].hex(":")
-        elif attr == IFLA_MASTER:
-            master = u32_at(buffer, at)[0]
-        elif attr == IFLA_LINK:
-            link = u32_at(buffer, at)[0]
-        elif attr == IFLA_TXQLEN:
-            txqlen = u32_at(buffer, at)[0]
-        elif attr == IFLA_GROUP:
-            group = u32_at(buffer, at)[0]
-        elif attr == IFLA_LINK_NETNSID:
-            netnsid = int.from_bytes(buffer[at : at + 4], "little", signed=True)
-        elif attr == IFLA_LINKINFO:
-            for info, first, last in attributes(buffer, at, offset + length):
-                if info == IFLA_INFO_KIND:
-                    kind = string(buffer, first, last)
-                elif info == IFLA_INFO_DATA:
-                    data = bytes(buffer[first:last])
-                elif info == IFLA_INFO_SLAVE_KIND:
-                    port_kind = string(buffer, first, last)
-                elif info == IFLA_INFO_SLAVE_DATA:
-                    port = bytes(buffer[first:last])
-        elif attr == IFLA_AF_SPEC:
-            for family, first, last in attributes(buffer, at, offset + length):
-                if family == AF_INET6:
-                    for item, low, _high in attributes(buffer, first, last):
-                        if item == IFLA_INET6_ADDR_GEN_MODE:
-                            addr_gen = ADDR_GEN_MODES.get(buffer[low], "")
-        elif attr == IFLA_PROP_LIST:
-            altnames = tuple(
-                string(buffer, first, last)
-                for item, first, last in attributes(buffer, at, offset + length)
-                if item == IFLA_ALT_IFNAME
-            )
-        elif attr == IFLA_PARENT_DEV_NAME:
-            hardware = string(buffer, at, offset + length)
-        elif attr == IFLA_PARENT_DEV_BUS_NAME:
-            bus = string(buffer, at, offset + length)
-        offset += (length + 3) & ~3
-    up = bool(flags & IFF_UP)
-    device = f"{bus}/{hardware}" if hardware else ""
-    return RawLink(
-        index,
-        name,
-        up,
-        kind,
-        mtu,
+    (
         mac,
-        master,
+        name,
+        mtu,
         link,
-        netnsid,
+        master,
         txqlen,
-        group,
-        addr_gen,
-        altnames,
+        kind,
         data,
         port_kind,
         port,
+        addr_gen,
+        group,
+        netnsid,
+        names,
         device,
+        bus,
+    ) = _shapes.read(buffer, start, end)
+    number = int.from_bytes
+    return RawLink(
+        index,
+        _text(name),
+        bool(flags & IFF_UP),
+        _text(kind),
+        number(mtu, "little"),
+        mac.hex(":"),
+        number(master, "little"),
+        number(link, "little"),
+        number(netnsid, "little", signed=True) if netnsid else -1,
+        number(txqlen, "little"),
+        number(group, "little"),
+        ADDR_GEN_MODES.get(addr_gen[0], "") if addr_gen else "",
+        _altnames(names) if names else (),
+        data,
+        _text(port_kind),
+        port,
+        f"{_text(bus)}/{_text(device)}" if device else "",
         bool(flags & IFF_LOWER_UP),
+    )
+
+
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode("utf-8", "surrogateescape")
+
+
+def _altnames(raw: bytes) -> tuple[str, ...]:
+    return tuple(
+        string(raw, first, last) for item, first, last in attributes(raw, 0, len(raw)) if item == IFLA_ALT_IFNAME
     )
 
 

@@ -5,10 +5,11 @@ One table a kind is all that a new kind of interface needs here. Numbers are tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, NamedTuple
 
+from reconciler.netlink.shape import Reading, Shapes
 from reconciler.netlink.wire import NLA_F_NESTED, attribute, attributes
 
 
@@ -88,12 +89,14 @@ class Table:
     def __init__(self, **fields: Attribute) -> None:
         self._fields = fields
         self._absent = {name: field.absent for name, field in fields.items() if field.absent is not None}
-        self._by_number = {
-            number: (name, field.codec.decode)
+        self._decode = {name: field.codec.decode for name, field in fields.items()}
+        tree = {
+            number: name
             for name, field in fields.items()
             for number in (field.reads or field.number, field.number6)
             if number
         }
+        self._shapes = Shapes(tree, self._named)
 
     def encode(self, values: Mapping[str, Any]) -> bytes:
         """Attributes for the values that are not None. Raises KeyError for a field that is not of this table."""
@@ -109,12 +112,20 @@ class Table:
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """The values that ``data`` carries; what the table does not know is skipped."""
-        values = dict(self._absent)
-        for number, first, last in attributes(data, 0, len(data)):
-            found = self._by_number.get(number)
-            if found is not None:
-                values[found[0]] = found[1](data[first:last])
-        return values
+        return self._shapes.read(data, 0, len(data))
+
+    def _named(self, names: Sequence[str]) -> Reading[dict[str, Any]]:
+        """The values of a shape by field name, decoded. Those of one interface are mostly those of the last."""
+        known = [(name, self._decode[name]) for name in names]
+        last: tuple[Sequence[bytes], dict[str, Any]] = ((), {})
+
+        def reading(values: Sequence[bytes]) -> dict[str, Any]:
+            nonlocal last
+            if values != last[0] or not values:
+                last = values, {name: decode(raw) for (name, decode), raw in zip(known, values, strict=True)}
+            return self._absent | last[1]
+
+        return reading
 
 
 BRIDGE_PORT = Table(
