@@ -4,60 +4,78 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
+from errno import EACCES, ELOOP, ENOENT, ENOSPC, ENOTDIR
+from math import inf
 from pathlib import Path
 
-from watchfiles import watch
-
+from reconciler.errors import ObservationError
+from reconciler.host.inotify import CONTENT, NAMES, Inotify, Stir
 from reconciler.manifest.lockfile import LOCK_NAME
-from reconciler.manifest.source import SUFFIXES, Found, Texts, find
+from reconciler.manifest.source import MAX_DEPTH, SUFFIXES, Found, Texts, find
 
-_STEP = 50  # milliseconds without a change before changes are told
-_DEBOUNCE = 500  # milliseconds after which they are told in any case
+_REST = 0.05  # seconds without a change before files are looked at
+_MOST = 0.5  # seconds after which they are in any case
 _PATIENCE = 10.0  # seconds that a file may be open for writing
-_AGAIN = 1.0  # seconds until a folder that is not there is looked for again
+_LINKS = 40  # symbolic links on the way to a source: as many as the kernel follows (path_resolution(7))
 
 
 class Folder:
-    """Watches the sources, and the folders in which symbolic links on the way to them stand (git-sync and Kubernetes
-    exchange such a link). :meth:`fileno` is readable when something happened, :meth:`settled` tells what it means;
-    :attr:`found` is what it looked at.
+    """Watches the folders of the sources, those that symbolic links in them lead to, and every name on the way there:
+    git-sync and Kubernetes exchange a link, and a folder may go and come back.
 
-    The threads only wake the loop; all is read by the caller.
+    :meth:`fileno` is readable when something happened; then :meth:`hear` it. When it is :meth:`due`, :meth:`settled`
+    tells what it means, and :attr:`found` is what it looked at. Raises ObservationError when a folder cannot be watched.
     """
 
     def __init__(self, sources: Sequence[str], texts: Texts | None = None) -> None:
         self._sources = [source for source in sources if source != "-"]
         self._memory = texts or Texts()
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._stop = threading.Event()
+        self._inotify = Inotify()
+        self._ways: dict[int, set[str]] = {}  # folders on the way: number -> the names that lead on
+        self._whole: dict[int, str] = {}  # folders of manifests: number -> path, without symbolic links
+        self._elsewhere = False  # whether other folders may be the ones to follow
+        self._first = self._last = 0.0  # when something happened that nobody has looked at
         self._since = 0.0
         self._texts: dict[str, bytes] | None = None
         self.found: Found | None = None
-        self._threads = [
-            threading.Thread(target=self._follow, args=(deep,), daemon=True, name=f"cnm-files-{number}")
-            for number, deep in enumerate((True, False))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._follow()
 
     def fileno(self) -> int:
-        return self._fd
+        return self._inotify.fileno()
 
     def close(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=2)
-        os.close(self._fd)
+        self._inotify.close()
+
+    def hear(self) -> None:
+        """Take in what happened."""
+        heard = self._inotify.heard()
+        concerned = [self._concerns(stir) for stir in heard or ()]  # each of them is to be seen
+        if heard is None:
+            self.doubt()
+        elif any(concerned):
+            self._last = time.monotonic()
+            self._first = self._first or self._last
+
+    def doubt(self) -> None:
+        """Not everything is told (a mount, another host's write to a network's file system): look, whatever was heard."""
+        self._elsewhere = True
+        self._first = -inf
+
+    def due(self, now: float) -> float | None:
+        """Seconds until :meth:`settled` should be asked: when nothing has moved for a moment. None: nothing has."""
+        return max(0.0, min(self._last + _REST, self._first + _MOST) - now) if self._first else None
 
     def settled(self) -> bool | None:
         """True: there is other content than at the last call that said so. False: there is not. None: somebody still
         writes; ask again soon."""
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._fd)
+        self._first = 0.0
+        if self._elsewhere:
+            self._follow()  # before they are read: what changes from here on is heard
+            self._elsewhere = False
         self.found = found = find(self._sources, texts=self._memory)
         texts = {source.file: source.raw for source in found.sources}
         lock = found.root / LOCK_NAME if found.root is not None else None
@@ -77,66 +95,104 @@ class Folder:
         self._texts, self._since = texts, 0.0
         return True
 
-    def _follow(self, deep: bool) -> None:
-        """A thread: wake the loop whenever something happens; start again when links lead elsewhere."""
-        while not self._stop.is_set():
-            paths = self._paths(deep)
-            if not paths:
-                self._stop.wait(_AGAIN)
-                continue
-            try:
-                for changes in watch(
-                    *paths,
-                    watch_filter=None,
-                    debounce=_DEBOUNCE,
-                    step=_STEP,
-                    stop_event=self._stop,
-                    rust_timeout=1000,
-                    yield_on_timeout=True,
-                    recursive=deep,
-                    raise_interrupt=False,
-                ):
-                    if changes and (deep is False or _concern(path for _change, path in changes)):
-                        os.eventfd_write(self._fd, 1)
-                    if self._paths(deep) != paths:
-                        os.eventfd_write(self._fd, 1)
-                        break
-            except (OSError, RuntimeError):  # a folder that went meanwhile
-                self._stop.wait(_AGAIN)
-
-    def _paths(self, deep: bool) -> list[Path]:
-        found: list[Path] = []
-        for source in self._sources:
-            path = Path(source).absolute()
-            if deep:
-                with suppress(OSError, RuntimeError):
-                    real = path.resolve(strict=True)
-                    found.append(real if real.is_dir() else real.parent)
-            else:
-                found += _link_folders(path)
-                found.append(path.parent)
-        return list(dict.fromkeys(folder for folder in found if folder.is_dir()))
-
-
-def _link_folders(path: Path) -> list[Path]:
-    """The folders that hold a symbolic link on the way to a path."""
-    found: list[Path] = []
-    for _ in range(40):
-        link = next((part for part in (*reversed(path.parents), path) if part.is_symlink()), None)
-        if link is None:
-            break
-        found.append(link.parent)
-        path = (link.parent / link.readlink()) / path.relative_to(link)
-    return found
-
-
-def _concern(paths: Iterable[str]) -> bool:
-    """Whether one of these may be a manifest, a lock file, a folder or a link: not an editor's file for the meantime."""
-    for text in paths:
-        path = Path(text)
-        if path.suffix in SUFFIXES or path.name == LOCK_NAME or path.suffix == "" or path.name.startswith(".."):
+    def _concerns(self, stir: Stir) -> bool:
+        """Whether this may be a manifest, a lock file, a folder or a link: not an editor's file for the meantime."""
+        leading, folder = self._ways.get(stir.number), self._whole.get(stir.number)
+        if leading is None and folder is None:  # no longer followed
+            return False
+        name = stir.name
+        if stir.itself or (leading is not None and name in leading):
+            self._elsewhere = True
             return True
-    return False
+        if folder is None:
+            return False
+        if stir.folder or os.path.islink(f"{folder}/{name}"):  # noqa: PTH114 - one call an event
+            self._elsewhere = True
+            return True
+        return name.endswith(SUFFIXES) or name == LOCK_NAME or not Path(name).suffix or name.startswith("..")
+
+    def _follow(self) -> None:
+        """Follow what leads to the sources now, and no more what did."""
+        before = self._ways.keys() | self._whole.keys()
+        self._ways, self._whole = {}, {}
+        for source in self._sources:
+            steps, end = _way(source)
+            for folder, name in steps:
+                number = self._add(folder, NAMES)
+                if number is not None:
+                    self._ways.setdefault(number, set()).add(name)
+            if os.path.isdir(end):  # noqa: PTH112 - not a Path
+                self._below(end, end, 0)
+            elif end:
+                self._take(os.path.dirname(end))  # noqa: PTH120 - not a Path
+        for number in before - self._ways.keys() - self._whole.keys():
+            self._inotify.forget(number)
+
+    def _below(self, folder: str, bound: str, depth: int) -> None:
+        """Follow a folder, and all that :func:`find` reads below it."""
+        if depth > MAX_DEPTH or not self._take(folder):
+            return
+        try:
+            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        except OSError:
+            return
+        for entry in entries:
+            if entry.is_symlink():
+                real = os.path.realpath(entry.path)
+                if not real.startswith(f"{bound.rstrip('/')}/"):  # it leaves the manifests: that is refused
+                    continue
+                if os.path.isdir(real):  # noqa: PTH112 - not a Path
+                    self._below(real, bound, depth + 1)
+                else:
+                    self._take(os.path.dirname(real))  # noqa: PTH120 - not a Path
+            elif entry.is_dir(follow_symlinks=False):
+                self._below(entry.path, bound, depth + 1)
+
+    def _take(self, folder: str) -> bool:
+        """Follow one folder. False: it was followed already, or it is not there."""
+        number = self._add(folder, CONTENT)
+        if number is None or number in self._whole:
+            return False
+        self._whole[number] = folder
+        return True
+
+    def _add(self, folder: str, what: int) -> int | None:
+        try:
+            return self._inotify.follow(folder, what)
+        except OSError as error:
+            if error.errno in (ENOENT, ENOTDIR, ELOOP, EACCES):  # whoever reads it tells
+                return None
+            hint = "; raise fs.inotify.max_user_watches" if error.errno == ENOSPC else ""
+            raise ObservationError(f"{folder} cannot be watched: {error.strerror}{hint}") from None
+
+
+def _way(source: str) -> tuple[list[tuple[str, str]], str]:
+    """Each (folder, name) that is looked up on the way to a source, symbolic links followed; and where that ends, ""
+    when something on the way is not there."""
+    steps: list[tuple[str, str]] = []
+    at, links = "/", 0
+    names = deque(Path(source).absolute().parts[1:])
+    while names:
+        name = names.popleft()
+        if name == "..":
+            at = os.path.dirname(at)  # noqa: PTH120 - not a Path
+            continue
+        steps.append((at, name))
+        here = f"{at.rstrip('/')}/{name}"
+        try:
+            target = os.readlink(here)  # noqa: PTH115 - not a Path
+        except FileNotFoundError:
+            return steps, ""
+        except OSError:  # EINVAL: no link
+            at = here
+            continue
+        links += 1
+        if links > _LINKS:
+            return steps, ""
+        names.extendleft(reversed([part for part in target.split("/") if part not in ("", ".")]))
+        if target.startswith("/"):
+            at = "/"
+    return steps, at
 
 
 def _written(path: Path) -> bool:

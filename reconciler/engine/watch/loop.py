@@ -1,7 +1,6 @@
 """The loop: whatever happened, look at what may have changed, and bring it to what is wanted.
 
-Level-triggered: events say where to look, never what to do. One thread does all of it; those of the file watcher only
-wake it.
+Level-triggered: events say where to look, never what to do. One thread does all of it.
 """
 
 from __future__ import annotations
@@ -155,6 +154,9 @@ class Watch:
     def _patience(self) -> float:
         now = time.monotonic()
         waits = [_LONGEST, max(0.0, self._look_at - now)]
+        files = self._folder.due(now)
+        if files is not None and not self._load_due:
+            waits.append(files)
         if self._again_at:
             waits.append(max(0.0, self._again_at - now))
         held = self._pace.next(self._open, now)
@@ -173,17 +175,20 @@ class Watch:
 
     def _listen(self, patience: float) -> None:
         """Wait for something to happen, and until it has come to rest for a moment."""
-        until = 0.0
+        until, longest = 0.0, time.monotonic() + patience
         while True:
             ready = self._epoll.poll(patience)
             fds = [fd for fd, _mask in ready]
             if self._folder.fileno() in fds:
-                self._load_due = True
+                self._folder.hear()
             for fd in fds:
                 if fd in self._others:
                     self._others[fd].serve()
             self._hear(fds)
             now = time.monotonic()
+            if fds == [self._folder.fileno()] and not self._dirty:  # files are looked at when they have come to rest
+                patience = min(self._patience(), max(0.0, longest - now))
+                continue
             until = until or now + _BURST
             if not fds or now >= until or not self._dirty:
                 return
@@ -209,6 +214,10 @@ class Watch:
         self._again_at = 0.0
         if now >= self._look_at:
             self._dirty.everything = True
+            if self._settings.mode is not Mode.HEAL:
+                self._folder.doubt()
+        if self._folder.due(now) == 0.0:
+            self._load_due = True
         try:
             changed: set[Key] = set()
             known = self._following.topology is not None
@@ -273,8 +282,8 @@ class Watch:
         """Take over the files, or keep the last good state of them and say why."""
         mode, first = self._settings.mode, self._following.topology is None
         found: Found | None = None
+        settled = self._folder.settled() if self._load_due else True
         if self._load_due and mode is not Mode.HEAL:
-            settled = self._folder.settled()
             if settled is None:
                 self._again_at = time.monotonic() + _SOON
                 return
