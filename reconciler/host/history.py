@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ def history_path(folder: Path, name: str) -> Path:
 
 def who() -> dict[str, Any]:
     """The person and program behind this process: what sudo says of a person is believed, since it ran us."""
-    found: dict[str, Any] = {"uid": os.getuid(), "pid": os.getpid()}
+    return dict(_who(os.getpid()))
+
+
+@lru_cache(maxsize=1)
+def _who(pid: int) -> dict[str, Any]:
+    """Nothing of it changes in the life of a process."""
+    found: dict[str, Any] = {"uid": os.getuid(), "pid": pid}
     person = os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME")
     if person:
         found["user"] = person[:64]
@@ -42,7 +49,6 @@ def who() -> dict[str, Any]:
 
 def append(path: Path, entry: dict[str, Any]) -> None:
     """Add an entry, with time and author. Raises OSError."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     text = json.dumps({"format_version": FORMAT_VERSION, "time": _now(), "by": who(), **entry}, default=str)
     line = text.encode()[:_LONGEST] + b"\n"
     with _locked(path) as fd:
@@ -64,8 +70,13 @@ def _halve(path: Path, fd: int, line: bytes) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fd = os.open(path, flags, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):

@@ -26,7 +26,7 @@ class HostLock:
     """
 
     def __init__(self, folder: Path, identity: str, owner: str, purpose: str) -> None:
-        self.path = _path(folder, identity)
+        self.path = Path(_path(folder, identity))
         self._about = {
             "pid": os.getpid(),
             "owner": owner,
@@ -76,9 +76,12 @@ class HostLock:
     def _take(self) -> bool:
         """False when the file was removed while we opened it."""
         self._fd = -1
-        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Nobody but its owner may open it: who can open it can lock it.
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:  # nobody but its owner may open it: who can open it can lock it
+            self._fd = os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._fd = os.open(self.path, flags, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             return os.fstat(self._fd).st_ino == self.path.stat().st_ino
@@ -107,8 +110,8 @@ class HostLock:
         os.close(self._fd)
 
 
-def _path(folder: Path, identity: str) -> Path:
-    return folder / f"lock-{identity}"
+def _path(folder: Path, identity: str) -> str:
+    return f"{folder}/lock-{identity}"
 
 
 def _number(text: bytes) -> int:

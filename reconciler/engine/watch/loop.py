@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import select
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -366,8 +366,10 @@ class Watch:
         self._carry_out(plan, following)
         self._settle(self._plan(self._open), blocked, time.monotonic())
 
-    def _plan(self, keys: Iterable[Key]) -> Plan:
+    def _plan(self, keys: Collection[Key]) -> Plan:
         controller = self._controller
+        if not keys:
+            return Plan(controller.owner, controller.node)
         return make_plan(
             self._desired,
             self._picture.observation(),

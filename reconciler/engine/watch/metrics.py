@@ -18,6 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._situation: Situation | None = None
 
         def counter(name: str, text: str) -> Counter:
             return Counter(name, text, registry=self._registry)
@@ -46,11 +47,15 @@ class Metrics:
         self.apply_seconds.observe(sum(report.seconds.values()))
 
     def stands(self, situation: Situation) -> None:
-        counts = situation.counts()
-        for state in _STATES:
-            self._objects.labels(state).set(counts.get(state, 0))
-        self._valid.set(not situation.invalid)
-        self._in_sync.set(situation.state == "ok")
+        """How it is now; counted when somebody asks."""
+        self._situation = situation
 
     def text(self) -> bytes:
+        situation = self._situation
+        if situation is not None:
+            counts = situation.counts()
+            for state in _STATES:
+                self._objects.labels(state).set(counts.get(state, 0))
+            self._valid.set(not situation.invalid)
+            self._in_sync.set(situation.state == "ok")
         return generate_latest(self._registry)
