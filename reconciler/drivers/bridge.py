@@ -186,17 +186,18 @@ class BridgeDriver:
                     f"network {network.name}: an existing bridge is used as it is, {alias} cannot be set on it",
                     f"leave options.{alias} out",
                 )
-        for endpoint in network.local:
-            if any(str(address) == IPV6_LINK_LOCAL for address in endpoint.link_local):
+        local = network.local
+        for endpoint in local:
+            if endpoint.link_local and any(str(address) == IPV6_LINK_LOCAL for address in endpoint.link_local):
                 yield Problem(
                     endpoint.at("spec", "linkLocal"),
                     f"endpoint {endpoint.name}: {IPV6_LINK_LOCAL} is the bridge's own link-local address",
                     "choose another one",
                 )
-        if len(network.local) > MAX_PORTS:
+        if len(local) > MAX_PORTS:
             yield Problem(
                 network.origin,
-                f"network {network.name} has {len(network.local):,} endpoints on this node; a Linux bridge has {MAX_PORTS:,} ports",
+                f"network {network.name} has {len(local):,} endpoints on this node; a Linux bridge has {MAX_PORTS:,} ports",
                 "spread them over several networks or nodes",
             )
         for version, mode in ((4, options.gateway_mode.ipv4), (6, options.gateway_mode.ipv6)):

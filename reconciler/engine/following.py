@@ -53,6 +53,7 @@ class Following:
         self._controller = controller
         self._options = options
         self._state: _State | None = None
+        self._renderings = _Renderings()
 
     def take(self, sources: Sequence[str], facts: NodeFacts, found: Found | None = None) -> set[Key]:
         """Load what changed; the keys that are wanted otherwise now. ``found`` is what a look at the sources just found,
@@ -62,6 +63,7 @@ class Following:
 
     def _everything(self, sources: Sequence[str], facts: NodeFacts) -> set[Key]:
         self._state, self.whole = None, self.whole + 1
+        self._renderings = _Renderings()  # these were of networks that may be others now
         validated = self._controller.validate(sources, options=self._options, facts=facts, memory=self.memory)
         fresh = {resource.key: resource for resource in validated.desired}
         changed = {key for key in fresh.keys() | self.desired.keys() if fresh.get(key) != self.desired.get(key)}
@@ -154,20 +156,24 @@ class Following:
         for network in after.networks:
             if network.name in concerned and any(drivers.drivers()[network.driver].check(network, after)):
                 return None
-        before, now = (_alone(topology, part, witnesses) for part in (old, new))
+        now = _alone(topology, new, witnesses)
         if any(rendering.check(now)):
             return None
+        known, fresh = _views(old, witnesses), _views(new, witnesses)
         try:
-            return self._exchange(old, after, _resources(before, facts), _resources(now, facts))
+            was = self._renderings.get(known) or _resources(_alone(topology, old, witnesses), facts)
+            found = self._renderings.get(fresh) or _resources(now, facts)
         except PlanError:
             return None
+        self._renderings.keep(fresh, found)
+        return self._exchange(old, after, was, found)
 
     def _exchange(
         self, old: _Part, after: Topology, was: dict[Key, Resource], now: dict[Key, Resource]
     ) -> set[Key] | None:
         """Take over what is wanted now in place of what was; None, and nothing done, where it is not so simple."""
         desired = self.desired
-        if any(desired.get(key) != resource for key, resource in was.items()):
+        if any((here := desired.get(key)) is not resource and here != resource for key, resource in was.items()):
             return None
         if any(key in desired and key not in was for key in now):
             return None  # another document asks for it as well
@@ -361,6 +367,41 @@ def _alone(topology: Topology, part: _Part, witnesses: dict[str, list[EndpointVi
     sandboxes |= {view.sandbox.name: view.sandbox for views in witnesses.values() for view in views}
     local = tuple(sandboxes[name] for name in sorted(sandboxes) if sandboxes[name].node == topology.node)
     return replace(topology, networks=tuple(networks), sandboxes=local)
+
+
+_Views = tuple[SandboxView | EndpointView, ...]
+
+
+def _views(part: _Part, witnesses: dict[str, list[EndpointView]]) -> _Views:
+    """All that a part is rendered of, apart from the networks."""
+    views: list[SandboxView | EndpointView] = [*part.sandboxes.values(), *part.endpoints]
+    for network in sorted(witnesses):
+        views += witnesses[network]
+    return tuple(views)
+
+
+class _Renderings:
+    """What was rendered of few, for the next time that they change. Rendering is a function of the views alone as long as
+    networks and facts are the same, and views are never changed: those that are the very same objects give the same."""
+
+    _MOST = 64
+
+    def __init__(self) -> None:
+        self._known: dict[
+            tuple[int, ...], tuple[_Views, dict[Key, Resource]]
+        ] = {}  # with the views: an id is kept with them
+
+    def get(self, views: _Views) -> dict[Key, Resource] | None:
+        found = self._known.get(tuple(map(id, views)))
+        return found[1] if found is not None else None
+
+    def keep(self, views: _Views, resources: dict[Key, Resource]) -> None:
+        """The latest is the last to be forgotten."""
+        name = tuple(map(id, views))
+        self._known.pop(name, None)
+        self._known[name] = views, resources
+        if len(self._known) > self._MOST:
+            del self._known[next(iter(self._known))]
 
 
 def _resources(topology: Topology, facts: NodeFacts) -> dict[Key, Resource]:
