@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from reconciler.drivers.cable import cable_name, render_cable
-from reconciler.drivers.driver import Publishing
+from reconciler.drivers.driver import Publishing, SwitchPort
 from reconciler.drivers.firewall import Firewall, Zone, let_in, published_chains
 from reconciler.drivers.forwarding import render_forwarding
 from reconciler.drivers.plug import plug_address
@@ -156,6 +156,13 @@ class BridgeDriver:
 
     def host_port(self, network: NetworkView, endpoint: EndpointView) -> str:
         return cable_name(network, endpoint)
+
+    def switch_port(
+        self, network: NetworkView, interface: str, node: NodeFacts, origin: Origin, trunk: tuple[int, ...]
+    ) -> SwitchPort:
+        options: BridgeOptions = network.options
+        port = BridgePort(isolated=not options.inter_container, hairpin=options.hairpin)
+        return SwitchPort(bridge_name(network), port)
 
     def publishing(self, network: NetworkView) -> Publishing:
         options: BridgeOptions = network.options

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
-from reconciler.errors import Problem
+from reconciler.errors import Origin, Problem
+from reconciler.resources.link import BridgePort
 from reconciler.resources.resource import Resource
 from reconciler.topology.options import EndpointOptions, NetworkOptions
 from reconciler.topology.view import Address, EndpointView, NetworkView, NodeFacts, Subnet, Topology
@@ -43,6 +44,17 @@ class Announcing:
     parts: tuple[Subnet, ...] = ()
     hosts: tuple[Subnet, ...] = ()
     tunnelled: tuple[Subnet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchPort:
+    """How an interface of the host becomes a port of a network's switch. ``master`` is its Linux bridge and ``port`` what the
+    interface has there; both None where another kind of switch takes it. ``beside`` is what must be there as well: the
+    switch itself, its VLANs on that port."""
+
+    master: str | None = None
+    port: BridgePort | None = None
+    beside: tuple[Resource, ...] = ()
 
 
 class Driver(Protocol):
@@ -97,6 +109,20 @@ def announcing(driver: Driver, network: NetworkView, node: str) -> Announcing | 
     networks are routed says so by a method ``announcing(network, node)``."""
     said = getattr(driver, "announcing", None)
     return said(network, node) if said is not None else None
+
+
+def has_switch(driver: Driver) -> bool:
+    """Whether its networks have switches on the host, of which other interfaces can be ports: see :func:`switch_port`."""
+    return hasattr(driver, "switch_port")
+
+
+def switch_port(
+    driver: Driver, network: NetworkView, interface: str, node: NodeFacts, origin: Origin, trunk: tuple[int, ...] = ()
+) -> SwitchPort:
+    """How ``interface`` becomes a port of this network's switch; VLANs of ``trunk`` come with their tags besides. A driver
+    that has a switch says so by a method ``switch_port`` with what follows ``driver`` here."""
+    found: SwitchPort = driver.switch_port(network, interface, node, origin, trunk)  # type: ignore[attr-defined]
+    return found
 
 
 def holds_rates(driver: Driver) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from reconciler.drivers.cable import cable_name, render_cable
+from reconciler.drivers.driver import SwitchPort
 from reconciler.drivers.internalport import internal_link
 from reconciler.drivers.ovsbridge import Switch, bridge_name
 from reconciler.drivers.ovscheck import Checks, check_endpoint
@@ -16,7 +17,7 @@ from reconciler.drivers.ovsguard import guard_port, guarded
 from reconciler.drivers.ovsoptions import SwitchEndpointOptions, SwitchOptions
 from reconciler.drivers.ovsrates import burst_of, check_rates, hold_rates, queue, queue_name
 from reconciler.drivers.plug import render_plug
-from reconciler.errors import Problem
+from reconciler.errors import Origin, Problem
 from reconciler.resources.offload import Offload, offload_key
 from reconciler.resources.ovs import OvsInterface
 from reconciler.resources.resource import Entries, Resource
@@ -84,6 +85,22 @@ class OvsDriver:
         yield from switch.render(node, {endpoint.name: port_name(network, endpoint) for endpoint in network.local})
         for endpoint in network.local:
             yield from self._endpoint(switch, endpoint)
+
+    def switch_port(
+        self, network: NetworkView, interface: str, node: NodeFacts, origin: Origin, trunk: tuple[int, ...]
+    ) -> SwitchPort:
+        options: OvsOptions = network.options
+        switch = Switch(network, self.name, options.datapath)
+        port = switch.port(
+            interface,
+            origin,
+            [OvsInterface(name=interface, type="", fault="")],
+            protected=not options.inter_container,
+        )
+        if trunk:
+            port = replace(port, trunks=trunk, vlan_mode="native-untagged")
+        bridge = () if switch.used else switch.render(node, {})
+        return SwitchPort(beside=(*bridge, port))
 
     def _endpoint(self, switch: Switch, endpoint: EndpointView) -> Iterable[Resource]:
         network, options = switch.network, switch.network.options

@@ -1,4 +1,5 @@
-"""Driver sriov: a virtual function of a NIC for each endpoint, moved into its sandbox, or left to DPDK."""
+"""Driver sriov: a virtual function of a NIC for each endpoint, moved into its sandbox, or left to others; in mode switchdev its
+representor as a port of another network's switch."""
 
 from __future__ import annotations
 
@@ -8,19 +9,33 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from reconciler.drivers.driver import Place, has_switch, switch_port
+from reconciler.drivers.parent import MAX_VLAN
 from reconciler.drivers.plug import render_plug
+from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.model import Model
-from reconciler.manifest.types import InterfaceName
+from reconciler.manifest.types import InterfaceName, Name
 from reconciler.resources.link import Link, link_key
 from reconciler.resources.resource import Resource
 from reconciler.resources.sriov import Sriov, sriov_key
 from reconciler.resources.vf import Vf, vf_key
+from reconciler.topology.derive import short_name
 from reconciler.topology.options import EndpointOptions, Gateway, NetworkOptions
 from reconciler.topology.view import EndpointView, NetworkView, NodeFacts, PhysicalFunction, Topology
 
 Number = Annotated[int, Field(ge=0, le=255)]
 Rate = Annotated[int, Field(ge=0, le=4294967295)]
+VlanId = Annotated[int, Field(ge=1, le=MAX_VLAN)]
+
+# What a NIC's driver is told of a virtual function by its physical function (IFLA_VF_*) in mode legacy only, and who decides on
+# it in mode switchdev, where the NIC forwards as the host's own switch does (Documentation/networking/representors.rst).
+_LEGACY = {
+    **dict.fromkeys(("vlan", "vlan_qos", "vlan_protocol"), "VLANs are those of the representor's port"),
+    **dict.fromkeys(("min_rate", "max_rate"), "rates are for the representor to hold (tc, OVS)"),
+    **dict.fromkeys(("spoof_check", "trust"), "what it may send is for the switch to filter"),
+    "link_state": "its link is up while its representor is",
+}
 
 
 def _range(value: str) -> str:
@@ -46,10 +61,12 @@ class SriovOptions(NetworkOptions):
     selector: PfSelector | None = Field(
         default=None, description="The NIC by what it is; the first that fits is taken."
     )
-    mode: Literal["netdev", "dpdk", "passthrough"] = Field(
+    mode: Literal["netdev", "dpdk", "hostdev", "passthrough"] = Field(
         default="netdev",
         description="netdev: the virtual function's interface is moved into the sandbox; dpdk: it is bound to vfio-pci "
-        "and left to a DPDK application; passthrough: the whole NIC is moved into the sandbox of the only endpoint.",
+        "and left to a DPDK application; hostdev: it is left with the driver that it has, for a virtual machine's manager that "
+        "takes it by itself (libvirt's <interface type='hostdev' managed='yes'>); passthrough: the whole NIC is moved into "
+        "the sandbox of the only endpoint.",
     )
     vfs: Number | None = Field(
         default=None,
@@ -60,6 +77,11 @@ class SriovOptions(NetworkOptions):
     )
     eswitch: Literal["legacy", "switchdev"] | None = Field(
         default=None, description="Mode of the NIC's embedded switch. Default: as it is."
+    )
+    switch: Name | None = Field(
+        default=None,
+        description="A network of driver bridge, vlan or ovs, of whose bridge the virtual functions become ports by their "
+        "representors (eswitch: switchdev). Both may have the same subnet, with a range each.",
     )
     vlan: Annotated[int, Field(ge=0, le=4095)] = Field(default=0, description="VLAN id that the NIC adds; 0: none.")
     vlan_qos: Annotated[int, Field(ge=0, le=7)] = Field(default=0, description="Priority bits of that VLAN tag.")
@@ -77,6 +99,9 @@ class SriovOptions(NetworkOptions):
     def gateway(self, version: int) -> Gateway:
         return "written"  # it is a router of the wire outside, not of this host
 
+    def joins(self) -> str | None:
+        return self.switch
+
     def shares(self) -> frozenset[str]:
         return frozenset({self.pf} if self.pf is not None else ())
 
@@ -87,6 +112,10 @@ class SriovEndpointOptions(EndpointOptions):
     vf: Number | None = Field(
         default=None,
         description="Number of its virtual function. Default: the one that it has, else the lowest that is free.",
+    )
+    trunk: list[VlanId] = Field(
+        default=[],
+        description="VLANs of the switch (options.switch, of driver vlan or ovs) that it gets as well, each with its tag.",
     )
 
 
@@ -101,10 +130,18 @@ class SriovDriver:
 
     def requires(self, network: NetworkView) -> frozenset[str]:
         options: SriovOptions = network.options
-        return frozenset({"vfio"} if options.mode == "dpdk" else ())
+        needs = frozenset({"vfio"} if options.mode == "dpdk" else ())
+        if network.joined is not None and network.local:
+            driver = drivers()[network.joined.driver]
+            needs |= driver.capabilities | driver.requires(network.joined)
+        return needs
 
     def host_interface(self, network: NetworkView) -> str | None:
         return None
+
+    def place(self, network: NetworkView) -> Place:
+        """What a DPDK application or a virtual machine sends passes no filter, neither here nor in a sandbox."""
+        return Place.NOWHERE if network.options.mode in ("dpdk", "hostdev") else Place.SANDBOX
 
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: SriovOptions = network.options
@@ -129,6 +166,8 @@ class SriovDriver:
                 f"network {network.name}: vlanQos and vlanProtocol are of a VLAN tag, and there is none",
                 "write options.vlan",
             )
+        yield from _of_legacy(network, options)
+        yield from _switched(network, options)
         if options.min_rate and options.max_rate and options.min_rate > options.max_rate:
             yield Problem(
                 network.origin,
@@ -184,18 +223,21 @@ class SriovDriver:
             yield self._vf(network, view, pf, number)
             if options.mode == "netdev":
                 yield from self._plug(network, view, f"vf:{pf}/{number}")
+            if network.joined is not None:
+                yield from self._represent(network, network.joined, view, f"rep:{pf}/{number}", node)
 
     def _vf(self, network: NetworkView, endpoint: EndpointView, pf: str, number: int) -> Vf:
         options: SriovOptions = network.options
+        legacy = options.eswitch != "switchdev"
         return Vf(
             key=vf_key(pf, number),
             origin=replace(endpoint.origin, driver=self.name),
             pf=pf,
             index=number,
             mac=endpoint.mac,
-            vlan=options.vlan,
-            qos=options.vlan_qos,
-            protocol=options.vlan_protocol,
+            vlan=options.vlan if legacy else None,
+            qos=options.vlan_qos if legacy else None,
+            protocol=options.vlan_protocol if legacy else None,
             min_rate=options.min_rate,
             max_rate=options.max_rate,
             spoof_check=options.spoof_check,
@@ -218,6 +260,26 @@ class SriovDriver:
             device=device,
         )
         yield from render_plug(endpoint, origin, ipv6=network.ipv6)
+
+    def _represent(
+        self, network: NetworkView, switch: NetworkView, endpoint: EndpointView, device: str, node: NodeFacts
+    ) -> Iterable[Resource]:
+        origin = replace(endpoint.origin, driver=self.name)
+        name = short_name("vr-", "endpoint", network.name, endpoint.name)
+        trunk = tuple(sorted(set(endpoint.options.trunk)))
+        plugged = switch_port(drivers()[switch.driver], switch, name, node, origin, trunk)
+        yield Link(
+            key=link_key("", name),
+            origin=origin,
+            type=None,
+            up=True,
+            mtu=endpoint.mtu,
+            master=plugged.master,
+            addr_gen="none",
+            port=plugged.port,
+            device=device,
+        )
+        yield from plugged.beside
 
 
 def _span(options: SriovOptions, count: int) -> tuple[int, int]:
@@ -246,6 +308,81 @@ def _shared(network: NetworkView, other: NetworkView) -> Iterable[Problem]:
             f"networks {other.name} and {network.name} want the same NIC in two ways",
             "write the same vfs and eswitch in both",
         )
+
+
+def _of_legacy(network: NetworkView, options: SriovOptions) -> Iterable[Problem]:
+    if options.eswitch != "switchdev":
+        return
+    for name in sorted(options.model_fields_set & _LEGACY.keys()):
+        alias = SriovOptions.model_fields[name].alias or name
+        yield Problem(
+            network.at("spec", "options", alias),
+            f"network {network.name}: in mode switchdev no NIC takes {alias} of a virtual function: {_LEGACY[name]}",
+            f"leave options.{alias} out, or write eswitch: legacy",
+        )
+
+
+def _switched(network: NetworkView, options: SriovOptions) -> Iterable[Problem]:
+    """What is wrong with the network whose switch takes the representors."""
+    switch, at = network.joined, network.at("spec", "options", "switch")
+    trunks = [endpoint for endpoint in network.endpoints if endpoint.options.trunk]
+    if switch is None:
+        for endpoint in trunks:
+            yield Problem(
+                endpoint.at("spec", "options", "trunk"),
+                f"endpoint {endpoint.name}: a trunk is of a switch's port, and network {network.name} is on no switch",
+                "write options.switch in the network",
+            )
+        return
+    if not has_switch(drivers()[switch.driver]):
+        names = sorted(name for name in drivers() if has_switch(drivers()[name]))
+        yield Problem(
+            at,
+            f"network {network.name}: network {switch.name} is of driver {switch.driver}, which has no switch that could take "
+            "representors",
+            f"name a network of driver {' or '.join(names)}",
+        )
+        return
+    if options.eswitch != "switchdev":
+        yield Problem(
+            at,
+            f"network {network.name}: virtual functions have representors only while the NIC's switch is in mode switchdev",
+            "write options.eswitch: switchdev",
+        )
+    if options.mode == "passthrough":
+        yield Problem(at, f"network {network.name}: a whole NIC has no representor", "leave switch out")
+    if network.mtu > switch.mtu:
+        yield Problem(
+            network.at("spec", "mtu"),
+            f"network {network.name}: MTU {network.mtu} is above that of network {switch.name} ({switch.mtu}), whose switch "
+            "its frames pass",
+            f"write at most {switch.mtu}",
+        )
+    own = getattr(switch.options, "id", None) or getattr(switch.options, "vlan", None)
+    for endpoint in trunks:
+        where = endpoint.at("spec", "options", "trunk")
+        if switch.driver == "bridge":
+            text = f"endpoint {endpoint.name}: the bridge of network {switch.name} knows no VLANs"
+            yield Problem(where, text, "leave trunk out, or let options.switch name a network of driver vlan or ovs")
+        elif own in endpoint.options.trunk:
+            text = f"endpoint {endpoint.name}: VLAN {own} is network {switch.name}'s own, and comes without a tag"
+            yield Problem(where, text, "leave it out of trunk")
+    yield from _twice(network, switch)
+
+
+def _twice(network: NetworkView, switch: NetworkView) -> Iterable[Problem]:
+    """Both are one link layer: no address may be in both."""
+    taken = {address.ip: f"endpoint {other.name}'s" for other in switch.endpoints for address in other.addresses}
+    taken |= {subnet.gateway: "the gateway" for subnet in switch.subnets if subnet.gateway is not None}
+    for endpoint in network.endpoints:
+        for address in endpoint.addresses:
+            if address.ip in taken:
+                yield Problem(
+                    endpoint.origin,
+                    f"endpoint {endpoint.name}: {address.ip} is {taken[address.ip]} on network {switch.name}, on whose "
+                    "switch it is",
+                    "give each network a range of its own: subnets[].range",
+                )
 
 
 def _function(options: SriovOptions, node: NodeFacts) -> PhysicalFunction | None:

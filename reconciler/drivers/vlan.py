@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from reconciler.drivers.cable import cable_name, render_cable
+from reconciler.drivers.driver import SwitchPort
 from reconciler.drivers.parent import MAX_VLAN, VlanProtocol
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.types import InterfaceName
@@ -81,6 +82,14 @@ class VlanDriver:
         """Not a trunk's: what comes in there are frames of other networks, whose addresses the bridge cannot know."""
         return None if endpoint.options.trunk else cable_name(network, endpoint)
 
+    def switch_port(
+        self, network: NetworkView, interface: str, node: NodeFacts, origin: Origin, trunk: tuple[int, ...]
+    ) -> SwitchPort:
+        options: VlanOptions = network.options
+        vlans = [_vlan(interface, options.id, origin, own=True)]
+        vlans += [_vlan(interface, vid, origin, own=False) for vid in trunk]
+        return SwitchPort(options.bridge, BridgePort(isolated=options.isolated), (*self._bridge(network), *vlans))
+
     def check(self, network: NetworkView, topology: Topology) -> Iterable[Problem]:
         options: VlanOptions = network.options
         if network.allow_from and not topology.fabric_of(network.name):
@@ -122,9 +131,14 @@ class VlanDriver:
                 )
 
     def render(self, network: NetworkView, node: NodeFacts) -> Iterable[Resource]:
-        options: VlanOptions = network.options
         if not network.local:
             return
+        yield from self._bridge(network)
+        for endpoint in network.local:
+            yield from self._endpoint(network, endpoint)
+
+    def _bridge(self, network: NetworkView) -> Iterable[Resource]:
+        options: VlanOptions = network.options
         origin = replace(network.origin, driver=self.name)
         bridge = link_key("", options.bridge)
         if options.existing:
@@ -141,8 +155,6 @@ class VlanDriver:
             )
             key = sysctl_key("", f"net/ipv6/conf/{options.bridge}/disable_ipv6")
             yield Sysctl(key=key, origin=origin, value="1", dev=options.bridge)
-        for endpoint in network.local:
-            yield from self._endpoint(network, endpoint)
 
     def _endpoint(self, network: NetworkView, endpoint: EndpointView) -> Iterable[Resource]:
         options: VlanOptions = network.options

@@ -27,6 +27,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN, IFLA_L
 IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 26, 27, 28, 29, 37
 IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 49, 52, 53
 IFLA_PARENT_DEV_NAME, IFLA_PARENT_DEV_BUS_NAME = 56, 57
+IFLA_PHYS_SWITCH_ID, IFLA_PHYS_PORT_NAME = 36, 38
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE = 8
 VETH_INFO_PEER = 1
@@ -54,10 +55,12 @@ _TREE: Tree = {  # of the forty that the kernel tells
     IFLA_PROP_LIST: "altnames",
     IFLA_PARENT_DEV_NAME: "device",
     IFLA_PARENT_DEV_BUS_NAME: "bus",
+    IFLA_PHYS_SWITCH_ID: "switch",
+    IFLA_PHYS_PORT_NAME: "switch_port",
 }
 _FIELDS = (
     *("mac", "name", "mtu", "link", "master", "txqlen", "kind", "data", "port_kind", "port", "addr_gen", "group"),
-    *("netnsid", "altnames", "device", "bus"),
+    *("netnsid", "altnames", "device", "bus", "switch", "switch_port"),
 )
 
 
@@ -83,6 +86,8 @@ class RawLink(NamedTuple):
     port: bytes
     device: str  # "BUS/NAME" of the hardware: pci/0000:01:00.0
     carrier: bool = True  # whether somebody is at the other end: of a tap, a program
+    switch: str = ""  # the ports of one switch in hardware have the same (Documentation/networking/switchdev.rst)
+    switch_port: str = ""  # which of them it is: p0, pf0vf3
 
 
 def dump_links() -> bytes:
@@ -120,6 +125,8 @@ def decode_link(buffer: Buffer, start: int, end: int) -> RawLink:
         names,
         device,
         bus,
+        switch,
+        switch_port,
     ) = _shapes.read(buffer, start, end)
     number = int.from_bytes
     return RawLink(
@@ -141,6 +148,8 @@ def decode_link(buffer: Buffer, start: int, end: int) -> RawLink:
         port,
         f"{_text(bus)}/{_text(device)}" if device else "",
         bool(flags & IFF_LOWER_UP),
+        switch.hex() if switch else "",
+        _text(switch_port) if switch_port else "",
     )
 
 

@@ -1,11 +1,15 @@
-"""Hardware that a sandbox gets for itself: an interface of the host moved in whole, and given back as it was.
+"""Hardware that we use as it is: an interface of the host moved into a sandbox in whole, or the representor of a virtual
+function made a port of a switch of ours; and given back as it was.
 
 The ledger (``Inventory.devices``) holds what it was before anything is touched, so that a crash between any two steps
-loses nothing: where the hardware is now is asked of the kernel, by its place on the bus, whatever its name is.
+loses nothing: where the hardware is now is asked of the kernel, by its place on the bus, whatever its name is. Representors
+have their NIC's place: they are known by their switch and which port of it they are
+(Documentation/networking/representors.rst).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from errno import EBUSY, EEXIST, ENODEV
 from time import sleep
@@ -28,22 +32,33 @@ MADE_BY_SWITCH = frozenset(("tun", "openvswitch"))
 LEFT = "left"  # what it is of what is left of a switch that ended
 GIVEN = "given"  # what Link.device is of hardware of the host that is in a sandbox
 ASTRAY = "astray"  # what Link.device is of hardware that we hold, but that is not where it belongs
+REPRESENTOR = "rep:"  # how Link.device begins for the representor of a virtual function
+# As devlink_port_attrs names it (net/devlink/port.c); with c1 and on it is of another host, to which this NIC belongs too.
+_OF_VF = re.compile(r"(?:c0)?pf(\d+)vf(\d+)")
+
+
+def identity(raw: wire.RawLink, device: str) -> str:
+    """By what the hardware of ``Link.device`` is known again, whatever its name is and wherever it stands."""
+    if device.startswith(REPRESENTOR):
+        return f"{raw.switch}/{raw.switch_port}" if raw.switch_port else ""
+    return raw.device
 
 
 def located(host: Host, key: Key) -> tuple[Namespace, wire.RawLink] | None:
     """Where the hardware of a ledger entry is now: in its sandbox, or on the host; None when in neither."""
-    hardware = host.inventory.devices[str(key)]["hardware"]
+    entry = host.inventory.devices[str(key)]
     places = [host.netns(key.netns)] if key.netns in host.open_namespaces() else []
     for namespace in (*places, host.root):
         for raw in namespace.links:
-            if raw.device == hardware:
+            if identity(raw, entry["device"]) == entry["hardware"]:
                 return namespace, raw
     return None
 
 
 def astray(host: Host, owner: str) -> Iterable[Observed]:
-    """Entries of the ledger whose hardware is on the host: half-way in or out, or put out by its sandbox's end. And
-    whole NICs that are in a sandbox: the host has them, so that another sandbox can be given them in the same plan."""
+    """Entries of the ledger whose hardware is on the host: half-way in or out, or put out by its sandbox's end; of
+    representors, those that have not our name. And whole NICs that are in a sandbox: the host has them, so that another
+    sandbox can be given them in the same plan."""
     for name, entry in host.inventory.devices.items():
         key = Key.parse(name)
         found = located(host, key)
@@ -51,6 +66,8 @@ def astray(host: Host, owner: str) -> Iterable[Observed]:
             yield Observed(Link(key=link_key("", entry["name"]), type=None, device=GIVEN))
         if found is not None and found[0] is host.root:
             raw = found[1]
+            if entry["device"].startswith(REPRESENTOR) and raw.name == key.name:
+                continue
             yield Observed(Link(key=key, type=None, device=ASTRAY, up=raw.up, mtu=raw.mtu, mac=raw.mac), owner)
 
 
@@ -60,25 +77,50 @@ def take(host: Host, spec: Link, index: int) -> int:
     name, namespace = str(spec.key), host.netns(spec.key.netns)
     if spec.device is not None and spec.device.startswith(SWITCH):
         return _fetch(host, spec, namespace, index)
+    if spec.device is not None and spec.device.startswith(REPRESENTOR):
+        return _represent(host, spec, spec.device)
     held = host.inventory.devices.get(name)
     raw = _find(host, spec.device or "", patient=held is not None)
     if held is None or held["hardware"] != raw.device:
         if raw.up and spec.device is not None and spec.device.startswith("vf:"):
             raise OSError(EBUSY, f"{spec.device}: interface {raw.name} is up on the host: somebody uses it")
-        host.inventory.devices[name] = {
-            "device": spec.device,
-            "hardware": raw.device,
-            "name": raw.name,
-            "mac": raw.mac,
-            "mtu": raw.mtu,
-            "up": raw.up,
-            "addr_gen": raw.addr_gen,
-        }
-        host.inventory.save()
+        _remember(host, name, raw, spec.device or "")
     with namespace.descriptor() as fd:
         _send(host.root, wire.move_link(raw.ifindex, fd, index, spec.key.name))
     host.root.look()
     return index
+
+
+def _remember(host: Host, name: str, raw: wire.RawLink, device: str) -> None:
+    host.inventory.devices[name] = {
+        "device": device,
+        "hardware": identity(raw, device),
+        "name": raw.name,
+        "mac": raw.mac,
+        "mtu": raw.mtu,
+        "up": raw.up,
+        "addr_gen": raw.addr_gen,
+    }
+    host.inventory.save()
+
+
+def _represent(host: Host, spec: Link, device: str) -> int:
+    """Give a representor our name for it; it is down, and a port of nothing."""
+    name, key = spec.key.name, str(spec.key)
+    raw = _representor(host, device)
+    held = host.inventory.devices.get(key)
+    if held is None or held["hardware"] != identity(raw, device):
+        if raw.master:
+            bridge = host.root.names().get(raw.master, "?")
+            raise OSError(EBUSY, f"{device}: interface {raw.name} is a port of {bridge} already: somebody uses it")
+        _remember(host, key, raw, device)
+    marks = [wire.delete_altname(raw.ifindex, mark) for mark in raw.altnames if owner_of([mark])[0]]
+    _send(host.root, *marks)
+    if raw.name != name:
+        _send(host.root, wire.set_link(raw.ifindex, up=False))
+        _send(host.root, wire.set_link(raw.ifindex, text(wire.IFLA_IFNAME, name)))
+        host.root.look()
+    return raw.ifindex
 
 
 def _fetch(host: Host, spec: Link, namespace: Namespace, index: int) -> int:
@@ -161,8 +203,14 @@ def _return(host: Host, namespace: Namespace, raw: wire.RawLink, entry: dict[str
         namespace.look()
         host.root.look()
         raw = next(link for link in host.root.links if link.device == raw.device)
-    elif raw.name != entry["name"]:
-        _send(host.root, wire.set_link(raw.ifindex, text(wire.IFLA_IFNAME, entry["name"])))
+    else:
+        representor = entry["device"].startswith(REPRESENTOR)
+        if representor and raw.master and raw.port_kind == "bridge":
+            _send(host.root, wire.set_link(raw.ifindex, u32(wire.IFLA_MASTER, 0)))
+        if raw.name != entry["name"]:
+            taken = representor and entry["name"] in host.root.index
+            name = f"{entry['name'][:12]}%d" if taken else entry["name"]
+            _send(host.root, wire.set_link(raw.ifindex, text(wire.IFLA_IFNAME, name)))
     body = [u32(wire.IFLA_MTU, entry["mtu"])]
     if raw.mac != entry["mac"]:
         body.append(attribute(wire.IFLA_ADDRESS, wire.mac_bytes(entry["mac"])))
@@ -198,6 +246,42 @@ def _find(host: Host, device: str, *, patient: bool) -> wire.RawLink:
         host.root.look()
     reason = f"its driver is {sysfs.driver(hardware) or 'none'}" if hardware else "there is no such hardware"
     raise OSError(ENODEV, f"{device} has no interface on the host: {reason}")
+
+
+def _representor(host: Host, device: str) -> wire.RawLink:
+    """The representor of ``rep:PF/NUMBER``. It may come a moment after the mode of the switch is set."""
+    pf, _, number = device.removeprefix(REPRESENTOR).rpartition("/")
+    for attempt in range(_PATIENCE):
+        if attempt:
+            sleep(0.1)
+        host.root.look()
+        nic = next((raw for raw in host.root.links if raw.name == pf), None)
+        found = representors(host.root.links, nic, int(number)) if nic is not None else []
+        if len(found) == 1:
+            return found[0]
+    if nic is None:
+        reason = f"there is no interface {pf}"
+    elif not nic.switch:
+        reason = f"{pf} is a port of no switch: is the NIC in mode switchdev?"
+    else:
+        several = ", ".join(raw.name for raw in found)
+        reason = f"it could be any of {several}" if found else f"no port of switch {nic.switch} is pf*vf{number}"
+    raise OSError(ENODEV, f"virtual function {number} of {pf} has no representor on the host: {reason}")
+
+
+def representors(links: Iterable[wire.RawLink], nic: wire.RawLink, number: int) -> list[wire.RawLink]:
+    """What may be the representor of a virtual function of this NIC: one, unless the driver says too little. Where the ports
+    of several NICs are of one switch, it is the one with this NIC's place, else with the number of its PCI function."""
+    found = []
+    for raw in links:
+        port = _OF_VF.fullmatch(raw.switch_port)
+        if port is not None and nic.switch and raw.switch == nic.switch and int(port[2]) == number:
+            found.append((raw, int(port[1])))
+    function = nic.device.rpartition(".")[2]
+    for fits in (lambda raw, _pf: raw.device == nic.device, lambda _raw, pf: str(pf) == function):
+        if len(found) > 1:
+            found = [(raw, pf) for raw, pf in found if fits(raw, pf)] or found
+    return [raw for raw, _pf in found]
 
 
 def _send(namespace: Namespace, *requests: bytes) -> None:

@@ -45,7 +45,8 @@ class Link(Resource):
     ``eui64``: whether the kernel adds an IPv6 link-local address by itself. ``peer`` is set on the end of a
     veth pair that makes the pair; the other end names it in ``maker``. ``device`` is hardware of the host that is
     moved into the sandbox and given back: ``pf:NAME``, ``vf:PF/NUMBER``; or ``ovs:PORT``, what Open vSwitch made for a port
-    of ours, which keeps its name. ``existing`` True: made by
+    of ours, which keeps its name; or ``rep:PF/NUMBER``, the representor of a virtual function, which stays on the host, has
+    the key's name while it is a port of ours, and is given back as well. ``existing`` True: made by
     somebody else, only built on. ``first`` must stand before it: what keeps a tunnel from sending in the clear.
     """
 
@@ -87,8 +88,10 @@ class Link(Resource):
             if how == "ovs":
                 yield Need((Key("ovs-port", "", what),))
                 return
-            pf = what.rpartition("/")[0] if how == "vf" else what
-            yield Need((Key("vf", "", what), link_key("", pf)), f"there is no interface {pf}")
+            pf = what.rpartition("/")[0] if how in ("vf", "rep") else what
+            nic = (Key("vf", "", what), link_key("", pf))
+            # A representor comes with the mode of the NIC's switch, and goes with it.
+            yield Need((*nic, Key("sriov", "", pf)) if how == "rep" else nic, f"there is no interface {pf}")
         if self.parent is not None:
             yield Need((self.parent,), f"there is no interface {self.parent.name}")
         for key in self.first or ():
@@ -125,6 +128,8 @@ class Link(Resource):
         return f"there is no interface {self.key.name}" if self.existing else ""
 
     def guarded(self) -> bool:
+        if self.device is not None and self.device.startswith("rep:"):
+            return True
         return self.type in ("veth", "vxlan") or (bool(self.key.netns) and (self.parent or self.device) is not None)
 
     def restorable(self) -> Self | None:

@@ -19,7 +19,18 @@ from reconciler.netlink.mark import altname, owner_of
 from reconciler.netlink.table import BRIDGE_PORT
 from reconciler.netlink.wire import Refusal, attribute, u32
 from reconciler.resources.actuator import OpView, Outcome, Scope
-from reconciler.resources.device import LEFT, MADE_BY_SWITCH, SWITCH, astray, give_back, port_of, release, take
+from reconciler.resources.device import (
+    LEFT,
+    MADE_BY_SWITCH,
+    REPRESENTOR,
+    SWITCH,
+    astray,
+    give_back,
+    identity,
+    port_of,
+    release,
+    take,
+)
 from reconciler.resources.link import BridgePort, Link, Peer, link_key
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.linkinfo.registry import infos
@@ -74,10 +85,10 @@ class LinkActuator:
                 if raw.kind in MADE_BY_SWITCH and not owner and _of_switch(wanted):
                     continue  # just made by Open vSwitch for a port of ours: we have not taken it yet
                 held = host.inventory.devices.get(str(key))
-                if held is not None and held["hardware"] == raw.device:
-                    seen = _link(name, raw, names, outside, ends, False)
+                if held is not None and held["hardware"] == identity(raw, held["device"]):
+                    seen = _link(name, raw, names, outside, ends, held["device"].startswith(REPRESENTOR))
                     namespace.owners[raw.ifindex] = scope.owner  # killed on its way out, it has no mark any more
-                    yield Observed(replace(seen, type=None, device=held["device"]), scope.owner)
+                    yield Observed(replace(seen, type=None, parent=None, device=held["device"]), scope.owner)
                     continue
                 seen = _link(name, raw, names, outside, ends, bool(owner) or wanted is not None)
                 if owner and raw.kind in MADE_BY_SWITCH:
@@ -442,7 +453,7 @@ def _change(host: Host, requests: Requests, op: OpView, owner: str) -> None:
     if "info" in differs and after.info is not None:
         data = _only(before, after, "info").encode()
         send.append(wire.set_link(index, wire.link_info(after.type or "", data)))
-    if "port" in differs and after.port is not None:
+    if after.port is not None and ("port" in differs or ("master" in differs and after.master)):
         # A port that moves to another bridge has that bridge's defaults: send all of them.
         spec = after.port if "master" in differs else _only(before, after, "port")
         send.append(wire.set_link(index, wire.bridge_port(_port_data(spec))))

@@ -85,7 +85,7 @@ class SriovActuator:
                 host.inventory.save()
             if wanted.vfs is not None and wanted.vfs != now:
                 for index in range(now or 0):
-                    used = in_use(host, device, index)
+                    used = in_use(host, device, index) or _switched(host, op.key.name, index)
                     if used:
                         raise OSError(EBUSY, f"virtual function {index} of {op.key.name} is in use: {used}")
             _set(host, device, now or 0, wanted)
@@ -104,11 +104,21 @@ def _set(host: Host, device: str, now: int, wanted: Sriov) -> None:
         eswitch.set_mode(device, wanted.eswitch)
     if wanted.vfs is not None:
         sysfs.set_vf_count(device, wanted.vfs, host.step)
+    if wanted.eswitch not in (None, "legacy") and eswitch.mode(device) != wanted.eswitch:
+        # Some drivers fall back to legacy when the last virtual function goes, as it does on the way to another number.
+        host.step("netlink", f"devlink eswitch {device}")
+        eswitch.set_mode(device, wanted.eswitch)
 
 
 def device_of(host: Host, pf: str) -> str:
     """The hardware of an interface of the host; "" when it is not there."""
     return next((link.device for link in host.root.links if link.name == pf), "")
+
+
+def _switched(host: Host, pf: str, index: int) -> str:
+    """Whether its representor is a port of ours: whose it then is may have no interface on this host."""
+    held = (Key.parse(name) for name, entry in host.inventory.devices.items() if entry["device"] == f"rep:{pf}/{index}")
+    return next((f"representor {key.name} is a port of ours" for key in held), "")
 
 
 def in_use(host: Host, device: str, index: int) -> str:

@@ -213,6 +213,7 @@ def _overlaps(documents: Sequence[Document], views: dict[str, NetworkView], prob
     """Every pair of one routing domain once, by sorting: an overlap is always with the widest one that began before."""
     domains: dict[tuple[int, str], list[tuple[int, int, str, int, SubnetView]]] = {}
     shared: set[str] = set()
+    one = {frozenset((doc.name, doc.options.joins())) for doc in documents}  # pairs that are one link layer
     for doc in documents:
         for n, s in enumerate(views[doc.name].subnets):
             if s.pool is not None and s.pool.name in shared:
@@ -223,7 +224,7 @@ def _overlaps(documents: Sequence[Document], views: dict[str, NetworkView], prob
     for _domain, spans in sorted(domains.items()):
         widest = None
         for span in sorted(spans, key=lambda span: span[:4]):
-            if widest is not None and span[0] <= -widest[1]:
+            if widest is not None and span[0] <= -widest[1] and frozenset((span[2], widest[2])) not in one:
                 problems.add(
                     span[4].origin,
                     f"subnet {span[4].cidr} of network {span[2]} overlaps {widest[4].cidr} of network {widest[2]}"
@@ -248,5 +249,14 @@ def _allowing(
                 problems.add(at, f"there is no network {name!r}", meant(name, views))
             else:
                 allowed.append(views[name])
-        result[document.name] = replace(views[document.name], allow_from=tuple(allowed))
+        joined = _joined(document, views, problems)
+        result[document.name] = replace(views[document.name], allow_from=tuple(allowed), joined=joined)
     return result
+
+
+def _joined(document: Document, views: Mapping[str, NetworkView], problems: Problems) -> NetworkView | None:
+    name = document.options.joins()
+    if name is None or name in views:
+        return views[name] if name is not None else None
+    problems.add(document.at("spec", "options", "switch"), f"there is no network {name!r}", meant(name, views))
+    return None

@@ -77,6 +77,10 @@ class NetworkOptions(Model):
         """Whether endpoints can have addresses by DHCP and from router advertisements: somebody else is on the segment."""
         return False
 
+    def joins(self) -> str | None:
+        """Another network, of whose switch this one's endpoints become ports: both are one link layer, and may have one subnet."""
+        return None
+
     def shares(self) -> frozenset[str]:
         """Interfaces of the host that are on this network as well: that they have routes to its subnets is no clash."""
         return frozenset()

@@ -96,7 +96,11 @@ def resolve(
     with_endpoints, tenants = resolve_tenants(with_endpoints, others, nodes, problems)
     by_name = {network.name: network for network in with_endpoints}
     views = [
-        replace(network, allow_from=tuple(by_name[other.name] for other in network.allow_from))
+        replace(
+            network,
+            allow_from=tuple(by_name[other.name] for other in network.allow_from),
+            joined=by_name[network.joined.name] if network.joined is not None else None,
+        )
         for network in with_endpoints
     ]
     if elsewhere:

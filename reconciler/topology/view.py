@@ -206,6 +206,7 @@ class NetworkView:
     ``endpoints`` are all endpoints of all nodes, by name; ``sandboxes`` only matter for the networks ``host``
     and ``none``, which exist by themselves. ``allow_from`` are the networks whose endpoints may reach this one.
     ``vnis`` are the virtual network identifiers of its segments, for drivers that have such. ``nodes`` are all hosts.
+    ``joined`` is the network of whose switch this one's endpoints are ports.
     """
 
     name: str
@@ -224,6 +225,7 @@ class NetworkView:
     nodes: tuple[NodeView, ...] = ()
     policy_default: str = "allow"  # what holds for its endpoints where no policy decides: allow or deny
     filtered: bool = False  # policies are about its endpoints: traffic inside the network must pass them too
+    joined: NetworkView | None = None
     document: Document | None = field(default=None, compare=False, repr=False)
 
     def at(self, *path: str | int) -> Origin:

@@ -45,7 +45,7 @@ def test_it_is_valid_and_shows_its_driver(example: Path) -> None:
     shown = {network.driver for network in topology.networks} | {sandbox.stack for sandbox in topology.sandboxes}
     shown |= {feature.name for feature in features().values() if feature.requires(topology)}
     shown |= {"aci" for _document in topology.documents("AciFabric")}
-    assert example.name in shown
+    assert any(example.name == name or example.name.startswith(f"{name}-") for name in shown)
     for path in example.glob("**/*.yaml"):
         assert path.read_text().startswith("# yaml-language-server: $schema=../../../schemas/cnm.json\n# "), path
 
@@ -58,7 +58,10 @@ def test_its_plan_is_known(example: Path, snapshot: SnapshotAssertion) -> None:
     assert render(planned) == snapshot.use_extension(TextFile)
 
 
-_HARDWARE = {"sriov": "sriov-nic"}  # what an example waits for, and so cannot be shown to work without
+_HARDWARE = {
+    "sriov": "sriov-nic",
+    "sriov-switchdev": "netdevsim",
+}  # what an example waits for, and so cannot be shown to work without
 
 
 @every_example

@@ -1,7 +1,7 @@
 """Driver sriov: virtual functions set, given away, and given back as they were.
 
-netdevsim has the switches of a real NIC, but no interfaces behind its virtual functions: here a whole port of it is moved.
-What moves virtual functions runs on a NIC (`make test-sriov`).
+netdevsim has the switches of a real NIC, but no interfaces behind its virtual functions: here a whole port of it is moved, and
+representors are made ports of bridges. What moves virtual functions runs on a NIC (`make test-sriov`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import pytest
 
 from reconciler.engine.controller import NetworkController
 from reconciler.errors import CnmError
-from reconciler.host import sysfs
+from reconciler.host import eswitch, sysfs
 from reconciler.host.step import Step, unhindered
+from tests.kernel import switch
 from tests.kernel.private import answers, isolated, run
 from tests.kernel.scene import Scene
 
@@ -51,11 +52,17 @@ def links(*where: str) -> list[dict[str, Any]]:
 
 def state() -> list[tuple[Any, ...]]:
     """What must be as before: names, places, addresses, MTUs, what the NIC lets virtual functions do (MAC address, VLAN,
-    rates, spoof check, trust), and to which driver each is bound; namespaces; what is remembered."""
+    rates, spoof check, trust), to which driver each is bound, and in which mode the NIC's switch is; namespaces; what is
+    remembered."""
     with NetworkController(node="here") as controller:
         memory = controller.host.inventory
-        remembered = json.dumps([memory.devices.whole(), memory.settings.whole()], sort_keys=True)
-    found: list[tuple[Any, ...]] = [("", run("ip", "netns", "list"), remembered)]
+        held = memory.devices.whole()
+        for key, entry in held.items():
+            if entry["device"].startswith("rep:"):  # netdevsim draws an address whenever it makes one
+                held[key] = {**entry, "mac": ""}
+        remembered = json.dumps([held, memory.settings.whole()], sort_keys=True)
+    namespaces = " ".join(sorted(line.split()[0] for line in run("ip", "netns", "list").splitlines()))
+    found: list[tuple[Any, ...]] = [("", namespaces, remembered)]
     for link in links():
         device = f"{link.get('parentbus')}/{link.get('parentdev')}"
         number = sysfs.vf_count(device) if "parentdev" in link else None
@@ -63,9 +70,11 @@ def state() -> list[tuple[Any, ...]]:
             (
                 link["ifname"],
                 link.get("parentdev", ""),
-                link["address"],
+                link["address"] if "pf0vf" not in link.get("phys_port_name", "") else "",
                 link["mtu"],
                 "UP" in link["flags"],
+                link.get("master", ""),
+                eswitch.mode(device) if number is not None else "",
                 json.dumps(link.get("vfinfo_list", []), sort_keys=True),
                 json.dumps(link.get("altnames", [])),
                 *(sysfs.driver(vf) for index in range(number or 0) if (vf := sysfs.vf_device(device, index))),
@@ -116,6 +125,204 @@ def test_killed_between_any_two_steps_hardware_comes_back(tmp_path: Path) -> Non
         with Scene(tmp_path) as scene:
             scene.write(network("{pf: nic0, mode: passthrough}") + endpoints("fast", "a"))
         survive_every_step(tmp_path, 9)
+
+
+# -- representors --------------------------------------------------------------------------------------------
+
+_LAN = """
+kind: Network
+metadata: {{name: {name}}}
+spec: {{driver: {driver}, subnets: [{{cidr: 10.{number}.0.0/24, range: 10.{number}.0.0/25}}], options: {options}}}
+---
+kind: Sandbox
+metadata: {{name: {name}}}
+---
+kind: Endpoint
+metadata: {{name: {name}}}
+spec: {{network: {name}, sandbox: {name}}}
+---
+"""
+
+
+def lan(name: str, number: int = 1, driver: str = "vlan", options: str = "{}") -> str:
+    """A network with a switch, and a sandbox of its name on it."""
+    return _LAN.format(name=name, number=number, driver=driver, options=options)
+
+
+def machines(options: str, *endpoints: str) -> str:
+    """Network fast on nic0 in mode switchdev, with virtual functions that are left to virtual machines. Endpoints are
+    ``name {OPTIONS}``."""
+    text = (
+        "kind: Network\nmetadata: {name: fast}\nspec:\n  driver: sriov\n"
+        "  subnets: [{cidr: 10.1.0.0/24, range: 10.1.0.128/25}]\n"
+        f"  options: {{pf: nic0, mode: hostdev, eswitch: switchdev, {options}}}\n---\n"
+    )
+    for endpoint in endpoints:
+        name, _, own = endpoint.partition(" ")
+        text += f"kind: Sandbox\nmetadata: {{name: {name}}}\n---\nkind: Endpoint\nmetadata: {{name: {name}}}\n"
+        text += f"spec: {{network: fast, sandbox: {name}, options: {own or '{}'}}}\n---\n"
+    return text
+
+
+def representor(number: int) -> dict[str, Any]:
+    """The interface that stands for a virtual function of nic0."""
+    port = f"pf0vf{number}"
+    return next(link for link in links() if link.get("phys_port_name") == port)
+
+
+def machine(scene: Scene, name: str, number: int) -> None:
+    """A virtual machine that has a virtual function, as a namespace ``vm-NAME``. netdevsim drops what is sent by a
+    representor: what a NIC does with it is done by tc here (representors.rst: what the representor sends, the function
+    receives, and the other way round)."""
+    port, wire, vm = representor(number)["ifname"], f"wire{number}", f"vm-{name}"
+    topology = scene.controller.validate([str(scene.folder)]).topology
+    (view,) = [view for view in topology.network("fast").endpoints if view.name == name]
+    run("ip", "netns", "add", vm)
+    run("ip", "link", "add", wire, "up", "type", "veth", "peer", "name", "eth0", "address", view.mac, "netns", vm)
+    run("ip", "-n", vm, "address", "add", str(view.addresses[0]), "dev", "eth0")
+    run("ip", "-n", vm, "link", "set", "eth0", "up")
+    for dev, hook, to, how in ((port, "egress", wire, "egress"), (wire, "ingress", port, "ingress")):
+        run("tc", "qdisc", "replace", "dev", dev, "clsact")
+        run("tc", "filter", "add", "dev", dev, hook, "matchall", "action", "mirred", how, "redirect", "dev", to)
+
+
+on_netdevsim = pytest.mark.requires("netdevsim", "action:mirred", "filter:matchall", "ping")
+
+
+@on_netdevsim
+@pytest.mark.requires("bridge-vlan", "link:vlan")
+@isolated
+def test_representors_are_ports_of_a_vlan_and_virtual_machines_reach_who_is_there(tmp_path: Path) -> None:
+    with simulated(), Scene(tmp_path) as scene:
+        before = state()
+        lans = lan("ten", options="{id: 10}") + lan("twenty", 2, options="{id: 20}")
+        scene.apply(lans + machines("vfs: 3, switch: ten", "a", "b {trunk: [20]}"))
+        for number in (0, 1):
+            port = representor(number)
+            assert (port["master"], port["mtu"], "UP" in port["flags"]) == ("br-vlan", 1500, True)
+        assert "master" not in representor(2), "the third one is nobody's"
+        for number, name in enumerate("ab"):
+            machine(scene, name, number)
+        c, b, d = (scene.address(name) for name in ("ten/ten", "fast/b", "twenty/twenty"))
+        assert scene.reaches("vm-a", c)
+        assert scene.reaches("vm-a", b)
+        run("ip", "-n", "vm-a", "address", "add", "10.2.0.77/24", "dev", "eth0")
+        assert not scene.reaches("vm-a", d), "VLAN 20 is another one"
+        run("ip", "-n", "vm-b", "link", "add", "link", "eth0", "name", "eth0.20", "type", "vlan", "id", "20")
+        run("ip", "-n", "vm-b", "address", "add", "10.2.0.78/24", "dev", "eth0.20")
+        run("ip", "-n", "vm-b", "link", "set", "eth0.20", "up")
+        assert scene.reaches("vm-b", d), "which b has by its trunk"
+        scene.destroy()
+        assert state()[1:] == [*before[1:], *(link for link in state() if link[0].startswith("wire"))]
+
+
+@on_netdevsim
+@isolated
+def test_representors_are_kept_ports_of_a_bridge_and_given_back(tmp_path: Path) -> None:
+    with simulated() as device, Scene(tmp_path) as scene:
+        sysfs.set_vf_count(device, 2)
+        eswitch.set_mode(device, "switchdev")
+        was = representor(1)["ifname"]
+        run("ip", "link", "set", was, "mtu", "1400", "up")
+        before = state()
+        front = lan("front", driver="bridge")
+        scene.apply(front + machines("switch: front", "a {vf: 1}"))
+        ours = representor(1)["ifname"]
+        machine(scene, "a", 1)
+        there = scene.address("front/front")
+        assert scene.reaches("vm-a", there)
+        assert scene.reaches("vm-a", "10.1.0.1"), "the bridge's own address, which is the gateway"
+        run("ip", "link", "add", "br9", "type", "bridge")
+        for words in ("nomaster", "down", "mtu 1300", "master br9", f"down name {was}"):
+            run("ip", "link", "set", ours, *words.split())
+            assert not scene.plan().empty, words
+            scene.apply()
+            assert scene.reaches("vm-a", there), words
+        scene.apply(front)
+        assert representor(1)["ifname"] == was
+        run("ip", "link", "set", was, "master", "br9")
+        scene.write(front + machines("switch: front", "a {vf: 1}"))
+        report = scene.controller.execute(scene.controller.plan([str(tmp_path)]))
+        assert any(f"{was} is a port of br9 already" in str(error) for error in report.failed)
+        run("ip", "link", "set", was, "nomaster")
+        scene.destroy()
+        for name in ("br9", "wire1"):
+            run("ip", "link", "delete", name)
+        assert state() == [("", "vm-a", before[0][2]), *before[1:]]
+
+
+@on_netdevsim
+@pytest.mark.requires("ovs", "ovs-datapath", "link:vlan")
+@isolated
+def test_representors_are_ports_of_open_vswitch(tmp_path: Path) -> None:
+    switch.start()
+    with simulated(), Scene(tmp_path) as scene:
+        before = state()
+        switched = lan("ten", driver="ovs", options="{vlan: 10, bridge: br0}")
+        switched += lan("twenty", 2, driver="ovs", options="{vlan: 20, bridge: br0}")
+        scene.apply(switched + machines("vfs: 2, switch: ten", "a {trunk: [20]}"))
+        port = representor(0)
+        assert (port["master"], port["mtu"], "UP" in port["flags"]) == ("ovs-system", 1500, True)
+        machine(scene, "a", 0)
+        there = scene.address("ten/ten")
+        assert scene.reaches("vm-a", there)
+        run("ip", "-n", "vm-a", "address", "add", "10.2.0.77/24", "dev", "eth0")
+        assert not scene.reaches("vm-a", scene.address("twenty/twenty"))
+        run("ip", "-n", "vm-a", "address", "delete", "10.2.0.77/24", "dev", "eth0")
+        run("ip", "-n", "vm-a", "link", "add", "link", "eth0", "name", "eth0.20", "type", "vlan", "id", "20")
+        run("ip", "-n", "vm-a", "address", "add", "10.2.0.78/24", "dev", "eth0.20")
+        run("ip", "-n", "vm-a", "link", "set", "eth0.20", "up")
+        assert scene.reaches("vm-a", scene.address("twenty/twenty")), "by its trunk"
+        switch.vsctl("del-port", port["ifname"])
+        run("ip", "link", "set", port["ifname"], "down")
+        assert not scene.reaches("vm-a", there)
+        scene.apply()
+        assert scene.reaches("vm-a", there)
+        scene.destroy()
+        run("ip", "link", "delete", "wire0")
+        run("ip", "netns", "delete", "vm-a")
+        assert state() == before
+
+
+@pytest.mark.requires("netdevsim")
+@isolated
+@pytest.mark.parametrize("made", [False, True])
+def test_killed_between_any_two_steps_representors_come_back(made: bool, tmp_path: Path) -> None:
+    """Such as the NIC had, and such as come with the number of virtual functions and the mode of the switch."""
+    with simulated() as device:
+        if made:
+            sysfs.set_vf_count(device, 2)
+            eswitch.set_mode(device, "switchdev")
+            run("ip", "link", "set", representor(0)["ifname"], "mtu", "1400", "up")
+        with Scene(tmp_path) as scene:
+            front = lan("front", driver="bridge").partition("---")[0]  # no pair, whose addresses are drawn
+            scene.write(f"{front}---\n" + machines("switch: front" if made else "vfs: 2, switch: front", "a"))
+        survive_every_step(tmp_path, 29)
+
+
+@pytest.mark.requires("netdevsim")
+@isolated
+def test_what_cannot_be_had_of_a_switch_is_refused(tmp_path: Path) -> None:
+    front = lan("front", driver="bridge")
+    policy = "kind: Policy\nmetadata: {name: p}\nspec: {selector: all(), ingress: [{action: allow}]}\n"
+    with Scene(tmp_path) as scene:
+        for text, why in (
+            (front + machines("switch: front", "a") + policy, "cannot enforce policies"),
+            (front + machines("switch: frnt", "a"), "no network 'frnt'"),
+            (front + machines("switch: front, vlan: 5", "a"), "in mode switchdev no NIC takes vlan"),
+            (front + machines("switch: front, maxRate: 5", "a"), "rates are for the representor"),
+            (front + machines("switch: front", "a {trunk: [5]}"), "knows no VLANs"),
+            (machines("vfs: 2", "a {trunk: [5]}"), "is on no switch"),
+            (front + machines("switch: front", "a").replace("eswitch: switchdev, ", ""), "only while the NIC's switch"),
+            (front + machines("switch: front", "a").replace("hostdev", "passthrough"), "a whole NIC has no representor"),
+            (front + machines("switch: front", "a").replace("driver: sriov", "driver: sriov\n  mtu: 9000"), "MTU 9000"),
+            (front + machines("switch: front", "a").replace(", range: 10.1.0.128/25", ""), "is the gateway on network front"),
+            (front.replace("driver: bridge", "driver: ipvlan").replace("options: {}", "options: {parent: e0}")
+             + machines("switch: front", "a"), "has no switch that could take"),
+        ):  # fmt: skip
+            scene.write(text)
+            with pytest.raises(CnmError, match=why):
+                scene.plan()
 
 
 def survive_every_step(folder: Path, stride: int = 4) -> None:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from reconciler.resources.link import BridgePort, Link, link_key
 from reconciler.resources.sriov import Sriov, sriov_key
 from reconciler.resources.vf import Vf, vf_key
 from tests.contract.sample import Sample
@@ -31,4 +32,29 @@ VF = Sample(
     setup=_SETUP,
     requires=("netdevsim",),
 )
-MORE = (VF,)
+_PORT = Link(
+    key=link_key("", "vr0"),
+    up=True,
+    mtu=1400,
+    master="br0",
+    addr_gen="none",
+    port=BridgePort(isolated=True, hairpin=False),
+    device="rep:nic0/1",
+)
+REPRESENTOR = Sample(
+    base=(
+        replace(_NIC, eswitch="switchdev"),
+        *(Link(key=link_key("", name), type="bridge", up=True) for name in ("br0", "br1")),
+    ),
+    spec=_PORT,
+    variants=(
+        replace(_PORT, up=False, mtu=1300),
+        replace(_PORT, port=BridgePort(isolated=False, hairpin=True)),
+        replace(_PORT, master="br1"),
+        replace(_PORT, device="rep:nic0/2"),
+    ),
+    foreign="ip link add vr0 type bridge",
+    setup=_SETUP,
+    requires=("netdevsim",),
+)
+MORE = (VF, REPRESENTOR)

@@ -14,6 +14,18 @@ def _fast(documents: Documents) -> None:
     documents["vf"] = document("Endpoint", "vf", network="fast", sandbox="c")
 
 
+def _switched(documents: Documents) -> None:
+    """In mode switchdev, and a VLAN to be on."""
+    _fast(documents)
+    documents["fast"]["spec"]["options"] = {"pf": "nic9", "eswitch": "switchdev"}
+    documents["ten"] = document("Network", "ten", driver="vlan", subnets=[{"cidr": "10.8.0.0/24"}], options={"id": 10})
+
+
+def _on_a_switch(documents: Documents) -> None:
+    _switched(documents)
+    documents["fast"]["spec"]["options"]["switch"] = "ten"
+
+
 def option(name: str, value: Any, outcome: str = PENDING, place: str = "fast") -> Case:
     return Case(outcome, place, f"spec.options.{name}", value, before=_fast)
 
@@ -28,7 +40,8 @@ CASES: dict[str, Case] = {
     "sriov.mode": option("mode", "passthrough"),
     "sriov.vfs": option("vfs", 4),
     "sriov.vfRange": option("vfRange", "0-3"),
-    "sriov.eswitch": option("eswitch", "switchdev"),
+    "sriov.eswitch": Case(PENDING, "fast", "spec.options.eswitch", "legacy", before=_switched),
+    "sriov.switch": Case(PENDING, "fast", "spec.options.switch", "ten", before=_switched, requires=("bridge-vlan",)),
     "sriov.vlan": option("vlan", 100),
     "sriov.vlanQos": option("vlanQos", 3),
     "sriov.vlanProtocol": option("vlanProtocol", "802.1ad"),
@@ -38,4 +51,7 @@ CASES: dict[str, Case] = {
     "sriov.trust": option("trust", True),
     "sriov.linkState": option("linkState", "disable"),
     "sriov.endpoint.vf": option("vf", 3, PENDING, "vf"),
+    "sriov.endpoint.trunk": Case(
+        PENDING, "vf", "spec.options.trunk", [20], before=_on_a_switch, requires=("bridge-vlan",)
+    ),
 }
