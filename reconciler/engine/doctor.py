@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from errno import EPERM
@@ -23,7 +24,7 @@ from reconciler.host.files import read_small
 from reconciler.host.host import Host
 from reconciler.manifest import reader
 from reconciler.planner.plan import Action, Plan
-from reconciler.topology.view import Topology
+from reconciler.topology.view import EndpointView, Topology
 
 if TYPE_CHECKING:
     from reconciler.engine.controller import NetworkController
@@ -126,12 +127,24 @@ def _making(topology: Topology, documents: Set[str], networks: Set[str]) -> Topo
     part = []
     for network in topology.networks:
         made, named = network.name in networks, names.get(network.name)
-        mine = tuple(e for e in network.endpoints if e.name in named) if named else ()
+        mine = tuple(_named(network.endpoints, named)) if named else ()
         if network.filtered and not mine:
             mine = tuple(islice((e for e in network.endpoints if e.local), 1))
         if made or mine:
             part.append(replace(network, endpoints=mine))
     return replace(topology, networks=tuple(part))
+
+
+def _named(endpoints: Sequence[EndpointView], names: Set[str]) -> Iterator[EndpointView]:
+    """Few of many, which are by name."""
+    for name in sorted(names):
+        place = bisect_left(endpoints, name, key=_name)
+        if place < len(endpoints) and endpoints[place].name == name:
+            yield endpoints[place]
+
+
+def _name(view: EndpointView) -> str:
+    return view.name
 
 
 def examine(controller: NetworkController) -> tuple[Check, ...]:

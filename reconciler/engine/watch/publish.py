@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,21 @@ def _now() -> str:
 def revision(source: Path) -> str:
     """The commit that a folder is checked out at, read from Git's own files (gitrepository-layout(5)); "" outside of a
     work tree."""
-    real = source.resolve()
-    for folder in (real, *real.parents):
-        git = folder / ".git"
-        try:
-            if git.is_file():
-                git = (folder / git.read_text().removeprefix("gitdir:").strip()).resolve()
-            head = (git / "HEAD").read_text().strip()
-        except OSError:
-            continue
-        return _resolve(git, head)
-    return ""
+    folder = os.path.realpath(source)
+    while True:
+        with suppress(OSError):
+            os.stat(f"{folder}/.git")  # noqa: PTH116 - most folders have none, and this is asked for at every change
+            return _head(Path(folder))
+        if folder == "/":
+            return ""
+        folder = os.path.dirname(folder)  # noqa: PTH120 - as above
+
+
+def _head(folder: Path) -> str:
+    git = folder / ".git"
+    if git.is_file():
+        git = (folder / git.read_text().removeprefix("gitdir:").strip()).resolve()
+    return _resolve(git, (git / "HEAD").read_text().strip())
 
 
 def _resolve(git: Path, head: str) -> str:
