@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -23,10 +23,11 @@ MAX_DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One text. ``file`` is relative to the manifest root."""
+    """One text. ``file`` is relative to the manifest root; ``real`` is where it is, without symbolic links."""
 
     file: str
     raw: bytes
+    real: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,23 @@ def find(arguments: Sequence[str], stdin: IO[bytes] | None = None, texts: Texts 
         else:
             search.add(Path(argument), argument)
     return Found(tuple(search.sources), tuple(search.problems), search.root)
+
+
+def find_again(found: Found, places: Mapping[str, int], changed: Iterable[str], texts: Texts) -> Found | None:
+    """What :func:`find` would give after it gave ``found``, when nothing became otherwise but what is in these files.
+    ``places`` are those of ``found.sources`` by ``real``. None: it does not hold, so find."""
+    sources = list(found.sources)
+    for real in changed:
+        place = places.get(real)
+        if place is None or found.problems:
+            return None
+        try:
+            sources[place] = replace(sources[place], raw=texts.read(real))
+        except UnreadableError:
+            return None
+    if sum(len(source.raw) for source in sources) > MAX_TOTAL:
+        return None
+    return Found(tuple(sources), (), found.root)
 
 
 def _root(arguments: Sequence[str]) -> Path | None:
@@ -204,7 +222,7 @@ class _Search:
                 name, f"with this file there are more than {MAX_TOTAL >> 20} MiB or {MAX_FILES:,} files of manifests"
             )
             return
-        self.sources.append(Source(name, raw))
+        self.sources.append(Source(name, raw, real))
 
 
 class UnreadableError(Exception):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.watch.folder import Folder
+from reconciler.manifest.source import Texts, find
 
 PATIENCE = 10.0  # seconds until something that must be heard was
 SILENCE = 0.3  # seconds without a word, to believe that there is none
@@ -103,6 +104,38 @@ def test_many_files_at_once_are_told_once(tmp_path: Path, listen: Listen) -> Non
     assert here.folder.found is not None
     assert len(here.folder.found.sources) == 50
     assert not here.told(SILENCE)
+
+
+def test_of_many_files_the_one_that_changed_is_read(
+    tmp_path: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    for number in range(20):
+        (tmp_path / "deep" / f"{number}.yaml").write_text("a: 1\n")
+    here = listen(tmp_path)
+    assert here.folder.found is not None
+    before = here.folder.found.sources
+    draft, read = tmp_path / ".draft", Texts.read
+    asked: list[str] = []
+
+    def noting(self: Texts, path: str) -> bytes:
+        asked.append(path)
+        return read(self, path)
+
+    monkeypatch.setattr(Texts, "read", noting)
+    for text in ("a: 2\n", "a: 3\n"):
+        draft.write_text(text)
+        draft.replace(tmp_path / "deep" / "7.yaml")
+        assert here.told()
+        assert here.folder.found == find([str(tmp_path)])
+    assert set(asked) == {str(tmp_path / "deep" / "7.yaml")}
+    after = here.folder.found.sources
+    assert [new.file for old, new in zip(before, after, strict=True) if old is not new] == ["deep/7.yaml"]
+    monkeypatch.undo()
+    (tmp_path / "deep" / "7.yaml").unlink()
+    (tmp_path / "deep" / "30.yaml").write_text("a: 4\n")
+    assert here.told()
+    assert here.folder.found == find([str(tmp_path)])
 
 
 def test_folders_come_and_go(tmp_path: Path, listen: Listen) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from reconciler.errors import ObservationError
 from reconciler.host.inotify import CONTENT, NAMES, Inotify, Stir
 from reconciler.manifest.lockfile import LOCK_NAME
-from reconciler.manifest.source import MAX_DEPTH, SUFFIXES, Found, Texts, find
+from reconciler.manifest.source import MAX_DEPTH, SUFFIXES, Found, Texts, find, find_again
 
 _REST = 0.05  # seconds without a change before files are looked at
 _MOST = 0.5  # seconds after which they are in any case
@@ -37,12 +37,13 @@ class Folder:
         self._inotify = Inotify()
         self._ways: dict[int, set[str]] = {}  # folders on the way: number -> the names that lead on
         self._whole: dict[int, str] = {}  # folders of manifests: number -> path, without symbolic links
-        self._elsewhere = False  # whether other folders may be the ones to follow
+        self._elsewhere = True  # whether other folders or files may be the ones to read
+        self._changed: set[str] = set()  # else: what is in these files
+        self._places: dict[str, int] = {}  # of the files in what was found
         self._first = self._last = 0.0  # when something happened that nobody has looked at
         self._since = 0.0
         self._texts: dict[str, bytes] | None = None
         self.found: Found | None = None
-        self._follow()
 
     def fileno(self) -> int:
         return self._inotify.fileno()
@@ -73,10 +74,7 @@ class Folder:
         """True: there is other content than at the last call that said so. False: there is not. None: somebody still
         writes; ask again soon."""
         self._first = 0.0
-        if self._elsewhere:
-            self._follow()  # before they are read: what changes from here on is heard
-            self._elsewhere = False
-        self.found = found = find(self._sources, texts=self._memory)
+        self.found = found = self._look()
         texts = {source.file: source.raw for source in found.sources}
         lock = found.root / LOCK_NAME if found.root is not None else None
         if lock is not None:
@@ -95,6 +93,20 @@ class Folder:
         self._texts, self._since = texts, 0.0
         return True
 
+    def _look(self) -> Found:
+        """Read what may have changed: of many files those that were named, as long as they are the same files."""
+        changed, self._changed = self._changed, set()
+        found = None
+        if not self._elsewhere and self.found is not None:
+            found = find_again(self.found, self._places, changed, self._memory)
+        if found is None:
+            self._elsewhere = True  # should anything fail
+            self._follow()  # before they are read: what changes from here on is heard
+            found = find(self._sources, texts=self._memory)
+            self._places = {source.real: place for place, source in enumerate(found.sources)}
+            self._elsewhere = False
+        return found
+
     def _concerns(self, stir: Stir) -> bool:
         """Whether this may be a manifest, a lock file, a folder or a link: not an editor's file for the meantime."""
         leading, folder = self._ways.get(stir.number), self._whole.get(stir.number)
@@ -106,27 +118,36 @@ class Folder:
             return True
         if folder is None:
             return False
-        if stir.folder or os.path.islink(f"{folder}/{name}"):  # noqa: PTH114 - one call an event
+        path = f"{folder}/{name}"
+        if stir.folder or os.path.islink(path):  # noqa: PTH114 - one call an event
             self._elsewhere = True
             return True
-        return name.endswith(SUFFIXES) or name == LOCK_NAME or not Path(name).suffix or name.startswith("..")
+        if name.endswith(SUFFIXES) and not name.startswith("."):
+            self._changed.add(path)
+            return True
+        return name == LOCK_NAME
 
     def _follow(self) -> None:
         """Follow what leads to the sources now, and no more what did."""
         before = self._ways.keys() | self._whole.keys()
         self._ways, self._whole = {}, {}
         for source in self._sources:
-            steps, end = _way(source)
-            for folder, name in steps:
-                number = self._add(folder, NAMES)
-                if number is not None:
-                    self._ways.setdefault(number, set()).add(name)
+            end = self._lead("/", Path(source).absolute().parts[1:])
             if os.path.isdir(end):  # noqa: PTH112 - not a Path
                 self._below(end, end, 0)
             elif end:
                 self._take(os.path.dirname(end))  # noqa: PTH120 - not a Path
         for number in before - self._ways.keys() - self._whole.keys():
             self._inotify.forget(number)
+
+    def _lead(self, at: str, names: Sequence[str]) -> str:
+        """Follow every name that is looked up on this way; where it ends, "" when something on it is not there."""
+        steps, end = _way(at, names)
+        for folder, name in steps:
+            number = self._add(folder, NAMES)
+            if number is not None:
+                self._ways.setdefault(number, set()).add(name)
+        return end
 
     def _below(self, folder: str, bound: str, depth: int) -> None:
         """Follow a folder, and all that :func:`find` reads below it."""
@@ -138,7 +159,7 @@ class Folder:
             return
         for entry in entries:
             if entry.is_symlink():
-                real = os.path.realpath(entry.path)
+                real = self._lead(folder, [entry.name])
                 if not real.startswith(f"{bound.rstrip('/')}/"):  # it leaves the manifests: that is refused
                     continue
                 if os.path.isdir(real):  # noqa: PTH112 - not a Path
@@ -166,14 +187,13 @@ class Folder:
             raise ObservationError(f"{folder} cannot be watched: {error.strerror}{hint}") from None
 
 
-def _way(source: str) -> tuple[list[tuple[str, str]], str]:
-    """Each (folder, name) that is looked up on the way to a source, symbolic links followed; and where that ends, ""
-    when something on the way is not there."""
+def _way(at: str, names: Sequence[str]) -> tuple[list[tuple[str, str]], str]:
+    """Each (folder, name) that is looked up for these names from a folder on, symbolic links followed; and where that
+    ends, "" when something on the way is not there."""
     steps: list[tuple[str, str]] = []
-    at, links = "/", 0
-    names = deque(Path(source).absolute().parts[1:])
-    while names:
-        name = names.popleft()
+    links, waiting = 0, deque(names)
+    while waiting:
+        name = waiting.popleft()
         if name == "..":
             at = os.path.dirname(at)  # noqa: PTH120 - not a Path
             continue
@@ -189,7 +209,7 @@ def _way(source: str) -> tuple[list[tuple[str, str]], str]:
         links += 1
         if links > _LINKS:
             return steps, ""
-        names.extendleft(reversed([part for part in target.split("/") if part not in ("", ".")]))
+        waiting.extendleft(reversed([part for part in target.split("/") if part not in ("", ".")]))
         if target.startswith("/"):
             at = "/"
     return steps, at
