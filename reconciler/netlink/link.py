@@ -11,9 +11,9 @@ from reconciler.netlink.shape import Buffer, Reading, Shapes, Tree
 from reconciler.netlink.wire import (
     NLM_F_CREATE,
     NLM_F_EXCL,
+    NLM_F_REQUEST,
     attribute,
     attributes,
-    message,
     nested,
     string,
     text,
@@ -36,6 +36,7 @@ RTEXT_FILTER_SKIP_STATS = 8
 ADDR_GEN_MODES = {0: "eui64", 1: "none", 2: "stable-privacy", 3: "random"}
 
 _IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, change mask
+_HEADERS = Struct("=IHHIIBxHiII")  # a request's and that
 _TREE: Tree = {  # of the forty that the kernel tells
     IFLA_ADDRESS: "mac",
     IFLA_IFNAME: "name",
@@ -163,16 +164,24 @@ def _altnames(raw: bytes) -> tuple[str, ...]:
     )
 
 
+def _request(kind: int, flags: int, index: int, state: int, change: int, *body: bytes) -> bytes:
+    """:func:`wire.message` about one interface; ``state`` and ``change`` are IFF_*."""
+    payload = b"".join(body)
+    return _HEADERS.pack(32 + len(payload), kind, flags | NLM_F_REQUEST, 0, 0, 0, 0, index, state, change) + payload
+
+
 def new_link(index: int, name: str, kind: str, *body: bytes, up: bool = False, data: bytes = b"") -> bytes:
     """Create an interface of ``kind`` under an index of our own choice (free, or the kernel says EBUSY)."""
     flags = IFF_UP if up else 0
     info = [text(IFLA_INFO_KIND, kind)]
     if data:
         info.append(nested(IFLA_INFO_DATA, data))
-    return message(
+    return _request(
         RTM_NEWLINK,
         NLM_F_CREATE | NLM_F_EXCL,
-        _IFINFOMSG.pack(0, 0, index, flags, flags),
+        index,
+        flags,
+        flags,
         text(IFLA_IFNAME, name),
         *body,
         nested(IFLA_LINKINFO, *info),
@@ -191,25 +200,27 @@ def veth_peer(index: int, name: str, netns_fd: int, *body: bytes) -> bytes:
 def set_link(index: int, *body: bytes, up: bool | None = None) -> bytes:
     """Change an interface in place. RTM_NEWLINK without NLM_F_CREATE, since RTM_SETLINK takes no IFLA_LINKINFO."""
     flags, change = (IFF_UP if up else 0), (0 if up is None else IFF_UP)
-    return message(RTM_NEWLINK, 0, _IFINFOMSG.pack(0, 0, index, flags, change), *body)
+    return _request(RTM_NEWLINK, 0, index, flags, change, *body)
 
 
 def delete_link(index: int) -> bytes:
-    return message(RTM_DELLINK, 0, _IFINFOMSG.pack(0, 0, index, 0, 0))
+    return _request(RTM_DELLINK, 0, index, 0, 0)
 
 
 def delete_group(group: int) -> bytes:
     """Delete all interfaces of a group in one go: one wait for RCU, not one a link."""
-    return message(RTM_DELLINK, 0, _IFINFOMSG.pack(0, 0, 0, 0, 0), u32(IFLA_GROUP, group))
+    return _request(RTM_DELLINK, 0, 0, 0, 0, u32(IFLA_GROUP, group))
 
 
 def move_link(index: int, netns_fd: int, new_index: int, name: str) -> bytes:
     """Take an interface down and into another namespace, under a new index (0: as it
     comes) and name, in one step."""
-    return message(
+    return _request(
         RTM_NEWLINK,
         0,
-        _IFINFOMSG.pack(0, 0, index, 0, IFF_UP),
+        index,
+        0,
+        IFF_UP,
         u32(IFLA_NET_NS_FD, netns_fd),
         u32(IFLA_NEW_IFINDEX, new_index) if new_index else b"",
         text(IFLA_IFNAME, name),
@@ -218,18 +229,23 @@ def move_link(index: int, netns_fd: int, new_index: int, name: str) -> bytes:
 
 def delete_altname(index: int, altname: str) -> bytes:
     properties = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, altname))
-    return message(RTM_DELLINKPROP, 0, _IFINFOMSG.pack(0, 0, index, 0, 0), properties)
+    return _request(RTM_DELLINKPROP, 0, index, 0, 0, properties)
 
 
 def add_altname(index: int, altname: str) -> bytes:
     properties = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, altname))
-    return message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, _IFINFOMSG.pack(0, 0, index, 0, 0), properties)
+    return _request(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, index, 0, 0, properties)
 
 
 def ipv6_addr_gen(mode: str) -> bytes:
     """Whether the kernel makes a link-local address by itself: ``none`` or ``eui64``."""
-    number = next(number for number, name in ADDR_GEN_MODES.items() if name == mode)
-    return nested(IFLA_AF_SPEC, nested(AF_INET6, u8(IFLA_INET6_ADDR_GEN_MODE, number)))
+    return _ADDR_GEN[mode]
+
+
+_ADDR_GEN = {
+    name: nested(IFLA_AF_SPEC, nested(AF_INET6, u8(IFLA_INET6_ADDR_GEN_MODE, number)))
+    for number, name in ADDR_GEN_MODES.items()
+}
 
 
 def bridge_port(data: bytes) -> bytes:

@@ -10,6 +10,7 @@ HEADER = Struct("=IHHII")  # length, type, flags, sequence, port id
 ATTRIBUTE = Struct("=HH")  # length, type
 ERROR = Struct("=i")
 U8, U16, U32, I32 = Struct("=B"), Struct("=H"), Struct("=I"), Struct("=i")
+_NUMBER = Struct("=HHI")  # an attribute with 32 bits
 
 NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 1, 2, 3, 4
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x2, 0x4, 0x10
@@ -28,6 +29,7 @@ class Refusal(NamedTuple):
 
 
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+_ENDINGS = tuple(b"\0" + padding for padding in _PADDING)  # of a string
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -45,12 +47,14 @@ def u16(kind: int, value: int) -> bytes:
 
 
 def u32(kind: int, value: int) -> bytes:
-    return b"\x08\0" + U16.pack(kind) + U32.pack(value)
+    return _NUMBER.pack(8, kind, value)
 
 
 def text(kind: int, value: str) -> bytes:
     """A NUL-terminated string."""
-    return attribute(kind, value.encode() + b"\0")
+    payload = value.encode()
+    length = 5 + len(payload)
+    return ATTRIBUTE.pack(length, kind) + payload + _ENDINGS[length & 3]
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:

@@ -29,7 +29,7 @@ class Requests:
 
     def add(self, netns: str, op_id: str, *requests: bytes, forgive: Container[int] = ()) -> None:
         """``forgive``: errnos that mean the thing already is as it should be."""
-        self._queues.setdefault(netns, []).extend((op_id, request, forgive) for request in requests)
+        self._queues.setdefault(netns, []).extend([(op_id, request, forgive) for request in requests])
 
     def send(self, *, side_by_side: bool = False) -> dict[str, Refusal]:
         """The first refusal of each op that met one. The queues are empty afterwards.
