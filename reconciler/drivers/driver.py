@@ -38,11 +38,13 @@ class Publishing:
 class Announcing:
     """What this node tells others of a network by BGP. ``whole`` are routes of the node that are announced as they are,
     while nothing inside them is; any other route of the node inside ``parts`` is announced too, ``hosts`` are those of them
-    that there are. ``tunnelled``: prefixes to which the driver makes routes of its own: none is taken from BGP."""
+    that there are. ``originated``: prefixes that the node announces without a route to them. ``tunnelled``: prefixes to which the
+    driver makes routes of its own: none is taken from BGP."""
 
     whole: tuple[Subnet, ...] = ()
     parts: tuple[Subnet, ...] = ()
     hosts: tuple[Subnet, ...] = ()
+    originated: tuple[Subnet, ...] = ()
     tunnelled: tuple[Subnet, ...] = ()
 
 

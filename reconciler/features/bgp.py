@@ -146,6 +146,7 @@ def _speech(topology: Topology) -> Speech:
     settings, here = _settings(topology), _here(topology)
     assert here is not None
     own = _announced(topology)
+    originated = sorted({c for a in own for c in a.originated}, key=str)
     return Speech(
         speaker=here.speaker,
         port=settings.listen_port,
@@ -154,7 +155,7 @@ def _speech(topology: Topology) -> Speech:
         whole=tuple(sorted({c for a in own for c in a.whole}, key=str)),
         parts=tuple(sorted({c for a in own for c in a.parts}, key=str)),
         hosts=tuple(sorted({c for a in own for c in a.hosts}, key=str)),
-        originated=tuple(a.cidr for a in settings.advertisements if a.originate),
+        originated=tuple(dict.fromkeys([*(a.cidr for a in settings.advertisements if a.originate), *originated])),
         marks=tuple(
             Change("", (within(a.cidr),), add=tuple(settings.communities.get(c, c) for c in a.communities))
             for a in settings.advertisements

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.kernel.fields.case import ANEW, EXCHANGE, IN_PLACE, Case, Documents, document
+from tests.kernel.fields.case import ANEW, EXCHANGE, IN_PLACE, REFUSED, Case, Documents, document
 
 _UPLINK = "ip link add uplink up type veth peer name far"
 
@@ -65,6 +65,7 @@ def ipvlan(driver: str) -> dict[str, Case]:
     return common(driver) | {
         f"{driver}.mode": option(driver, "mode", "l3", EXCHANGE),
         f"{driver}.flag": option(driver, "flag", "private", IN_PLACE),
+        f"{driver}.announce": option(driver, "announce", "subnets", REFUSED, mode="l3"),  # the node speaks no BGP
     }
 
 
