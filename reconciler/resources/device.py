@@ -191,26 +191,10 @@ def give_back(host: Host, key: Key) -> None:
 
 
 def _return(host: Host, namespace: Namespace, raw: wire.RawLink, entry: dict[str, Any]) -> None:
-    marks = [wire.delete_altname(raw.ifindex, name) for name in raw.altnames if owner_of([name])[0]]
-    _send(namespace, wire.set_link(raw.ifindex, up=False), *marks)
-    if namespace is not host.root:
-        try:
-            _move_home(host, namespace, raw.ifindex, entry["name"])
-        except OSError as error:
-            if error.errno != EEXIST:
-                raise
-            _move_home(host, namespace, raw.ifindex, f"{entry['name'][:12]}%d")
-        namespace.look()
-        host.root.look()
-        raw = next(link for link in host.root.links if link.device == raw.device)
+    if entry["device"].startswith(REPRESENTOR):
+        _unplug(host, raw, entry["name"])
     else:
-        representor = entry["device"].startswith(REPRESENTOR)
-        if representor and raw.master and raw.port_kind == "bridge":
-            _send(host.root, wire.set_link(raw.ifindex, u32(wire.IFLA_MASTER, 0)))
-        if raw.name != entry["name"]:
-            taken = representor and entry["name"] in host.root.index
-            name = f"{entry['name'][:12]}%d" if taken else entry["name"]
-            _send(host.root, wire.set_link(raw.ifindex, text(wire.IFLA_IFNAME, name)))
+        raw = _bring_home(host, namespace, raw, entry["name"])
     body = [u32(wire.IFLA_MTU, entry["mtu"])]
     if raw.mac != entry["mac"]:
         body.append(attribute(wire.IFLA_ADDRESS, wire.mac_bytes(entry["mac"])))
@@ -220,6 +204,37 @@ def _return(host: Host, namespace: Namespace, raw: wire.RawLink, entry: dict[str
     if entry["up"]:
         _send(host.root, wire.set_link(raw.ifindex, up=True))
     host.root.look()
+
+
+def _bring_home(host: Host, namespace: Namespace, raw: wire.RawLink, name: str) -> wire.RawLink:
+    """Down, without our mark, on the host."""
+    marks = [wire.delete_altname(raw.ifindex, mark) for mark in raw.altnames if owner_of([mark])[0]]
+    _send(namespace, wire.set_link(raw.ifindex, up=False), *marks)
+    if namespace is host.root:
+        if raw.name != name:
+            _send(host.root, wire.set_link(raw.ifindex, text(wire.IFLA_IFNAME, name)))
+        return raw
+    try:
+        _move_home(host, namespace, raw.ifindex, name)
+    except OSError as error:
+        if error.errno != EEXIST:
+            raise
+        _move_home(host, namespace, raw.ifindex, f"{name[:12]}%d")
+    namespace.look()
+    host.root.look()
+    return next(link for link in host.root.links if link.device == raw.device)
+
+
+def _unplug(host: Host, raw: wire.RawLink, name: str) -> None:
+    """A representor: down, a port of nothing, under its own name. Our mark goes last: who ends before that leaves one that is
+    seen to be half-way."""
+    _send(host.root, wire.set_link(raw.ifindex, up=False))
+    if raw.master and raw.port_kind == "bridge":
+        _send(host.root, wire.set_link(raw.ifindex, u32(wire.IFLA_MASTER, 0)))
+    if raw.name != name:
+        free = name if name not in host.root.index else f"{name[:12]}%d"
+        _send(host.root, wire.set_link(raw.ifindex, text(wire.IFLA_IFNAME, free)))
+    _send(host.root, *(wire.delete_altname(raw.ifindex, mark) for mark in raw.altnames if owner_of([mark])[0]))
 
 
 def _move_home(host: Host, namespace: Namespace, index: int, name: str) -> None:

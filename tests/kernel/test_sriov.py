@@ -297,7 +297,7 @@ def test_killed_between_any_two_steps_representors_come_back(made: bool, tmp_pat
         with Scene(tmp_path) as scene:
             front = lan("front", driver="bridge").partition("---")[0]  # no pair, whose addresses are drawn
             scene.write(f"{front}---\n" + machines("switch: front" if made else "vfs: 2, switch: front", "a"))
-        survive_every_step(tmp_path, 29)
+        survive_every_step(tmp_path, 17)
 
 
 @pytest.mark.requires("netdevsim")
