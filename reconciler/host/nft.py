@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from reconciler.errors import ObservationError
@@ -37,14 +38,23 @@ class Nft:
         """All tables: {"family", "name", "handle", "comment"?}. Raises ObservationError."""
         return [item["table"] for item in self._list("tables") if "table" in item]
 
-    def table(self, family: str, name: str) -> list[dict[str, Any]]:
-        """Everything in one table, as libnftables-json(5) objects; empty when it does not exist."""
-        try:
-            return self._list("table", family, name)
-        except ObservationError as error:
-            if "No such file or directory" in str(error):
-                return []
-            raise
+    def listed(self, tables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        """Everything in each of these tables (family, name), as libnftables-json(5) objects; empty when it does not
+        exist. A process each, side by side: one that is asked for two finds only the last (nft 1.0.6). Raises
+        ObservationError."""
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        if not self._program:
+            return found
+        with ExitStack() as running:  # each is waited for, whatever the others say
+            asked = [(place, running.enter_context(self._asked("table", *place))) for place in tables]
+            for place, process in asked:
+                try:
+                    found[place] = _answer(process, f"table {' '.join(place)}")
+                except ObservationError as error:
+                    if "No such file or directory" not in str(error):
+                        raise
+                    found[place] = []
+        return found
 
     def ruleset(self) -> tuple[list[dict[str, Any]], dict[tuple[str, str, str, int], str]]:
         """Everything that stands, and the text of each rule by (family, table, chain, handle). Raises ObservationError."""
@@ -68,16 +78,18 @@ class Nft:
     def _list(self, *what: str) -> list[dict[str, Any]]:
         if not self._program:
             return []
-        done = subprocess.run(  # noqa: S603 - a fixed program, arguments are names of our own
-            [self._program, "-j", "list", *what], capture_output=True, text=True, check=False, close_fds=False
+        with self._asked(*what) as process:
+            return _answer(process, " ".join(what))
+
+    def _asked(self, *what: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603 - a fixed program, arguments are names of our own
+            [self._program, "-j", "list", *what],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            close_fds=False,
         )
-        if done.returncode:
-            raise ObservationError(f"nft list {' '.join(what)}: {done.stderr.strip() or done.returncode}")
-        try:
-            objects: list[dict[str, Any]] = json.loads(done.stdout)["nftables"]
-        except (ValueError, KeyError) as error:
-            raise ObservationError(f"nft list {' '.join(what)}: not the JSON that was expected ({error})") from None
-        return objects
 
     def hindered(self) -> str:
         """To be asked before each transaction: "", or why there can be none."""
@@ -106,6 +118,18 @@ class Nft:
         if done.returncode:
             return _reason(done.stderr) or f"nft ended with {done.returncode}"
         return ""
+
+
+def _answer(process: subprocess.Popen[str], what: str) -> list[dict[str, Any]]:
+    """What a listing says when it has ended. Raises ObservationError."""
+    out, complaint = process.communicate()
+    if process.returncode:
+        raise ObservationError(f"nft list {what}: {complaint.strip() or process.returncode}")
+    try:
+        objects: list[dict[str, Any]] = json.loads(out)["nftables"]
+    except (ValueError, KeyError) as error:
+        raise ObservationError(f"nft list {what}: not the JSON that was expected ({error})") from None
+    return objects
 
 
 def _reason(stderr: str) -> str:

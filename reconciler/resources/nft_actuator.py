@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from errno import EIO
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +49,8 @@ class NftActuator:
         for netns in sorted({netns for netns, _family, _table in wanted}):
             if netns not in host.open_namespaces():
                 continue
-            tables = {(family, table) for where, family, table in wanted if where == netns}
-            for family, table in sorted(tables):
-                yield from _look(host, netns, family, table).values()
+            for items in _look(host, netns, {(family, table) for where, family, table in wanted if where == netns}):
+                yield from items.values()
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
         by_netns: dict[str, list[OpView]] = {}
@@ -74,23 +73,28 @@ def _remembered(host: Host) -> Iterable[Key]:
             yield Key.parse(text)
 
 
-def _look(host: Host, netns: str, family: str, table: str) -> Mapping[Key, Observed]:
-    """What one table holds, read once a generation."""
+def _look(host: Host, netns: str, tables: Collection[tuple[str, str]]) -> list[Mapping[Key, Observed]]:
+    """What these tables (family, name) hold, in their order, each read once a generation."""
     namespace = host.netns(netns)
-    generation = namespace.nftables.generation()
-    place = (netns, family, table)
-    known = host.nft.seen.get(place)
-    if known is not None and known[0] == (namespace.inode, generation):
-        found: dict[Key, Observed] = known[1]
-        return found
-    listing: list[dict[str, Any]] = []
-    if (family, table) in namespace.nftables.tables():
+    now = (namespace.inode, namespace.nftables.generation())
+    known: dict[tuple[str, str], Mapping[Key, Observed]] = {}
+    for place in tables:
+        when, items = host.nft.seen.get((netns, *place), (None, {}))
+        if when == now:
+            known[place] = items
+    missing = set(tables) - known.keys()
+    if missing:
+        standing = namespace.nftables.tables() & missing
         with namespace.entered():
-            listing = host.nft.table(family, table)
-    items = {seen.resource.key: seen for seen in _resources(family, table, netns, listing)}
-    if namespace.nftables.generation() == generation:
-        host.nft.seen[place] = ((namespace.inode, generation), items)
-    return items
+            listings = host.nft.listed(sorted(standing))
+        still = (namespace.inode, namespace.nftables.generation()) == now
+        for family, table in missing:
+            listing = listings.get((family, table), [])
+            items = {seen.resource.key: seen for seen in _resources(family, table, netns, listing)}
+            known[family, table] = items
+            if still:
+                host.nft.seen[netns, family, table] = (now, items)
+    return [known[place] for place in sorted(tables)]
 
 
 def _transact(host: Host, netns: str, ops: Sequence[OpView], owner: str) -> str:
@@ -115,9 +119,7 @@ def _transact(host: Host, netns: str, ops: Sequence[OpView], owner: str) -> str:
     if not words:
         _keep_up(host, netns, ops, owner, before)
         return ""
-    standing = set()
-    for family, table in sorted({_split(op.key) for op in ops}):
-        standing |= _look(host, netns, family, table).keys()
+    standing = set().union(*_look(host, netns, {_split(op.key) for op in ops}))
     again = transaction(ops, standing, owner)
     if again == statements:
         return words
