@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from base64 import b32encode
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Interface
+
+_NAMES = 1 << 15  # that are kept: a driver and several features ask for the name of each port
 
 
 def digest(*names: str) -> bytes:
@@ -17,6 +20,7 @@ def mac_of(*names: str) -> str:
     return ":".join(f"{byte:02x}" for byte in b"\x02" + digest(*names)[:5])
 
 
+@lru_cache(_NAMES)
 def short_name(prefix: str, *names: str) -> str:
     """An interface name of at most 15 bytes: the prefix and ten characters of a hash."""
     return prefix + b32encode(digest(*names)[:10]).decode().lower()[:10]
