@@ -157,8 +157,9 @@ class Reach:
 
     def _walls(self, source: EndpointView, destination: EndpointView, steps: list[Step]) -> bool | None:
         here, there = self._networks[source.network], self._networks[destination.network]
-        if here.name == there.name:
-            return self._inside(here, steps)
+        layers = {(network.joined or network).name for network in (here, there)}  # of one switch, where they are joined
+        if len(layers) == 1:
+            return self._inside(self._networks[layers.pop()], steps)
         one, other = (drivers()[network.driver] for network in (here, there))
         if Place.HOST not in (place_of(one, here), place_of(other, there)):
             text = f"networks {here.name} and {there.name} do not meet on this host: what connects them decides"

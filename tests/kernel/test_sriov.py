@@ -19,12 +19,14 @@ from typing import Any
 import pytest
 
 from reconciler.engine.controller import NetworkController
+from reconciler.engine.reach import Reach, service
 from reconciler.errors import CnmError
 from reconciler.host import eswitch, sysfs
 from reconciler.host.step import Step, unhindered
 from tests.kernel import switch
 from tests.kernel.private import answers, isolated, run
 from tests.kernel.scene import Scene
+from tests.kernel.watched import Watched
 
 pytestmark = pytest.mark.requires("netns", "nft", "own-kernel")
 
@@ -238,6 +240,13 @@ def test_representors_are_kept_ports_of_a_bridge_and_given_back(tmp_path: Path) 
             assert not scene.plan().empty, words
             scene.apply()
             assert scene.reaches("vm-a", there), words
+        with Watched(tmp_path) as watch:
+            run("ip", "link", "set", ours, "nomaster", "down")
+            again = "cnm watch makes it a port again"
+            watch.wait(lambda: (port := representor(1)).get("master") == "br-front" and "UP" in port["flags"], again)
+        reach = Reach(scene.controller.validate([str(tmp_path)]).topology)
+        ends = reach.endpoint("fast/a"), reach.endpoint("front/front")
+        assert reach.ask(*ends, 4, service("icmp")).allowed, "as both are ports of one switch"
         scene.apply(front)
         assert representor(1)["ifname"] == was
         run("ip", "link", "set", was, "master", "br9")
