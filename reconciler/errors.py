@@ -26,12 +26,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, order=True)
-class Origin:
+
+class Origin(Struct, frozen=True, order=True):
     """Where something was asked for: a place in a manifest.
 
     ``file`` is relative to the manifest root (``<stdin>`` for standard input); ``line`` and ``column``
@@ -55,8 +55,7 @@ class Origin:
         return place
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(Struct, frozen=True, order=True):
     """One thing that is wrong with the input, and what to write instead."""
 
     origin: Origin

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from reconciler.cli import guards
 from reconciler.cli import options as o
@@ -258,8 +258,7 @@ def tell_recovery(found: Recovery | None) -> None:
         show_recovery(errors(), found)
 
 
-@dataclass(frozen=True, slots=True)
-class How:
+class How(Struct, frozen=True):
     """What the command line says about carrying out a plan."""
 
     guards: Guards

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from reconciler.netlink.mark import PROTOCOL
 from reconciler.resources.bird import password_of
@@ -40,8 +41,7 @@ def symbol(value: object) -> str:
     return f"'{text}'"
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(Struct, frozen=True):
     """Prefixes of ``least`` to ``most`` bits in a CIDR."""
 
     cidr: Subnet
@@ -74,8 +74,7 @@ def one_of(prefixes: Iterable[Prefix], version: int) -> str:
     return f"net ~ [ {', '.join(texts)} ]" if texts else "false"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What a route gets, where all of ``prefixes`` (None: any) and ``communities`` (none: any) hold. ``verdict``: accept,
     reject, or "" to go on."""
 
@@ -87,16 +86,14 @@ class Change:
     local_pref: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """BFD: milliseconds between packets, and how many that do not come end a session."""
 
     interval: int
     multiplier: int
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """A session of this node. ``imports`` and ``exports`` are asked in order, after ``scope``: what may come in at all (None:
     anything), and ``everything``: whether what was learned goes out too. ``client``: the peer is one of a reflector's.
     ``multihop`` 0: the peer is on a link of the node's; None: BIRD's own choice (inside an AS: anywhere)."""
@@ -120,8 +117,7 @@ class Session:
     bfd: Watch | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Speech:
+class Speech(Struct, frozen=True):
     """All that a node says. ``whole``: routes of the node that are announced as they are, and nothing inside them;
     ``parts``: any other route of the node in one of these is announced too, ``hosts`` are those that there are now;
     ``originated``: prefixes without a route of the node's; ``marks``: communities for what is announced; ``tunnelled``:

@@ -12,10 +12,10 @@ and then each node knows the others' blocks from the manifests.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from typing import ClassVar, Literal
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from reconciler.drivers import routed

@@ -7,9 +7,9 @@ flooded. The flows are ``features/pipeline.py``'s; here are the bridge and its p
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from reconciler.drivers.cable import cable_name, render_cable

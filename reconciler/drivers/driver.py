@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
+
+from msgspec import Struct
 
 from reconciler.errors import Origin, Problem
 from reconciler.resources.link import BridgePort
@@ -23,8 +24,7 @@ class Place(StrEnum):
     NOWHERE = "nowhere"
 
 
-@dataclass(frozen=True, slots=True)
-class Publishing:
+class Publishing(Struct, frozen=True):
     """How a network's endpoints are reached by the host's addresses. ``behind`` says of each endpoint on this node behind
     which interface of the host it is; ``modes`` say it by IP version: nat | nat-unprotected | routed | isolated;
     ``addresses`` are the host's that ports are published on where an endpoint names none (none: all)."""
@@ -34,8 +34,7 @@ class Publishing:
     addresses: tuple[Address, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Announcing:
+class Announcing(Struct, frozen=True):
     """What this node tells others of a network by BGP. ``whole`` are routes of the node that are announced as they are,
     while nothing inside them is; any other route of the node inside ``parts`` is announced too, ``hosts`` are those of them
     that there are. ``originated``: prefixes that the node announces without a route to them. ``tunnelled``: prefixes to which the

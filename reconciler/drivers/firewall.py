@@ -13,8 +13,9 @@ is an element more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from reconciler.drivers.driver import Publishing
 from reconciler.drivers.nftexpr import (
@@ -50,8 +51,7 @@ def table_name(owner: str) -> str:
     return "cnm" if owner == "cnm" else f"cnm-{owner}"
 
 
-@dataclass(frozen=True, slots=True)
-class Zone:
+class Zone(Struct, frozen=True):
     """A network as the firewall sees it.
 
     ``outside`` is what happens to new connections from other interfaces of the host: ``accept`` or ``drop``.

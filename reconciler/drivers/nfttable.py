@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from reconciler.errors import Origin
 from reconciler.resources.nft import (
@@ -28,8 +29,7 @@ class Hook(NamedTuple):
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """``origin`` is that of all parts that name no other one; ``netns`` the namespace whose table it is."""
 
     family: str

@@ -11,10 +11,11 @@ address is learned, ARP and neighbour solicitations are answered on the spot.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import Annotated, ClassVar, Literal
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field
 
 from reconciler.drivers import frr
@@ -132,8 +133,7 @@ def underlay_mtu(facts: NodeFacts, address: str | None) -> int:
     return facts.uplink_mtu
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """One link layer of a network on this node."""
 
     number: int

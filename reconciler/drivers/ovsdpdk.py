@@ -7,9 +7,9 @@ switch, which connects again), and takes the addresses that the manifests give i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Annotated, ClassVar
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from reconciler.drivers.driver import Place

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from reconciler.errors import Origin
 from reconciler.resources.link import Link, link_key
@@ -19,8 +20,7 @@ VlanProtocol = Literal["802.1Q", "802.1ad"]
 MAX_VLAN = 4094  # IEEE 802.1Q: 0 is priority only, 4095 is reserved
 
 
-@dataclass(frozen=True, slots=True)
-class SubInterface:
+class SubInterface(Struct, frozen=True):
     """One tag on an interface: ``name`` rides on ``below``."""
 
     name: str
@@ -29,8 +29,7 @@ class SubInterface:
     protocol: VlanProtocol
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(Struct, frozen=True):
     """What a network rides on: ``base`` is somebody else's and only used; ``subs`` are ours, the outermost tag first.
     ``dummy`` True: there is no base in the world outside, we make one that leads nowhere."""
 

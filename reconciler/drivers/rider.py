@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from reconciler.drivers.parent import MAX_VLAN, Parent, VlanProtocol, host_link, parent_of

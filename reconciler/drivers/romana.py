@@ -20,10 +20,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from ipaddress import ip_interface, ip_network
 from typing import Annotated, ClassVar, Literal
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field
 
 from reconciler.drivers.driver import Announcing, Place
@@ -137,8 +138,7 @@ class RomanaOptions(RoutedOptions):
         return choose_by_place(pools, asker)
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """How a node sends to a prefix: to a node or router ``via`` that is its neighbour. ``place`` is the group, below
     ``spec.options``."""
 

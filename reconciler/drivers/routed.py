@@ -14,8 +14,9 @@ answers only where the host has a default route.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from msgspec.structs import replace
 
 from reconciler.drivers.cable import cable_name, render_cable
 from reconciler.drivers.driver import Announcing

@@ -4,9 +4,9 @@ representor as a port of another network's switch."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
+from msgspec.structs import replace
 from pydantic import AfterValidator, Field
 
 from reconciler.drivers.driver import Place, has_switch, switch_port

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
+
+from msgspec.structs import replace
 
 from reconciler.resources.netns import Netns, netns_key
 from reconciler.resources.resource import Resource

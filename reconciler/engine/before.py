@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.errors import StateError
 from reconciler.planner.plan import Action, Observation, Plan
@@ -13,8 +14,7 @@ from reconciler.resources.link import Link
 from reconciler.resources.resource import Key, Observed, Resource
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(Struct, frozen=True):
     """``touched`` are all keys that a run changes, makes, removes or takes along; ``items`` are those of them that
     were there, as they were. ``remembered`` is what the inventory held of settings among them: key -> entry.
     ``final`` are the keys whose deletion the run does last of all."""

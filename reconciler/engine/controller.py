@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
+
+from msgspec.structs import replace
 
 from reconciler.engine import guard as guarding
 from reconciler.engine.describe import NO_ROUTES, describe, explanation

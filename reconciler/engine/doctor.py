@@ -6,12 +6,13 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
-from dataclasses import replace
 from errno import EPERM
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from reconciler.drivers.registry import drivers
 from reconciler.engine.result import Check

@@ -12,9 +12,11 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.drivers import registry as drivers
 from reconciler.engine import render as rendering
@@ -193,16 +195,14 @@ class Following:
         return changed
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(Struct):
     """Some sandboxes and all endpoints that are in them."""
 
     sandboxes: dict[str, SandboxView]
     endpoints: list[EndpointView]
 
 
-@dataclass(slots=True)
-class _State:
+class _State(Struct):
     """What one must know of all to follow a change of few."""
 
     node: str

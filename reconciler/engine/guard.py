@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+from msgspec import Struct
 
 from reconciler.engine.result import Planned
 from reconciler.errors import GuardError, UsageError
@@ -21,8 +22,7 @@ from reconciler.resources.resource import Key
 FEW = 20  # deletions up to this many are never a mass
 
 
-@dataclass(frozen=True, slots=True)
-class Guards:
+class Guards(Struct, frozen=True):
     """``force``: the way to the person may be cut. ``keep_reachable``: further addresses to which the way must
     stay. ``allow_mass_delete``: more than ``share`` of our objects may go, and a host that could not be read
     whole may be changed."""

@@ -6,8 +6,9 @@ Pure, on the resolved topology: the same answer here, in a review and in a test,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from reconciler.drivers.driver import Place, host_port, place_of
 from reconciler.drivers.registry import drivers
@@ -21,8 +22,7 @@ ECHO = {4: (8, 0), 6: (128, 0)}
 CLIENT_PORT = 49152  # the first that is nobody's (RFC 6335, 6): where a client's packets come from
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """``allowed`` None: cannot be told from the manifests; the last step says why."""
 
     allowed: bool | None
@@ -30,8 +30,7 @@ class Way:
     packet: Packet | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """What is asked for: ``protocol`` by number, ``port`` 0 for those without. ICMP is an echo request, of either version."""
 
     protocol: int

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from reconciler.errors import ActuationError, Origin, Problem
 from reconciler.host.bgp import Routes
@@ -15,8 +16,7 @@ from reconciler.resources.resource import Key, Resource
 from reconciler.topology.view import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
+class PlanOptions(Struct, frozen=True):
     """How to plan. ``targets`` and ``excludes`` are globs over keys (``link/br-*``) and documents
     (``Endpoint/web-1``). ``adopt`` True takes over unmarked objects; ``keys`` in it only those.
     ``snapshot`` plans against a saved observation instead of this host. ``locked`` refuses to allocate."""
@@ -29,8 +29,7 @@ class PlanOptions:
     snapshot: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Validated:
+class Validated(Struct, frozen=True):
     """Manifests that are right: ``topology`` is what they mean on ``node``; ``lock`` is the lock file's content
     as it would be written, ``lock_changed`` whether that differs from what is on disk at ``lock_path``."""
 
@@ -44,8 +43,7 @@ class Validated:
     root: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """A plan and what it was made of. ``validated`` is None for destroy and for a plan read from a file
     without manifests beside it. ``seconds`` are wall-clock times per stage (load, resolve, render, observe, diff).
     ``stamp`` tells whether another cnm was here since (``host.lock``)."""
@@ -58,8 +56,7 @@ class Planned:
     stamp: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Rollback:
+class Rollback(Struct, frozen=True):
     """What going back did. ``left`` empty: the host is as it was before the run; else what is not, a line each,
     and in ``failed`` the words of what refused. ``unseen``: nobody could look, so what is left is not known; the journal
     is kept, and the next command that writes tries again."""
@@ -75,8 +72,7 @@ class Rollback:
         return not self.left
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(Struct, frozen=True):
     """What became of a run that was interrupted. ``finished`` True: all of it held already, and the rest of it
     was done; False: it was undone. ``about`` says in words which run it was."""
 
@@ -85,8 +81,7 @@ class Recovery:
     rollback: Rollback
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What an execution did. ``failed`` empty and ``left`` empty: everything holds.
 
     ``done`` are ops that succeeded, ``skipped`` those that never ran because something before them failed;
@@ -120,8 +115,7 @@ class State(StrEnum):
     REMOTE = "remote"  # on another node
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRow:
+class StatusRow(Struct, frozen=True):
     """One network, sandbox or endpoint, or BGP session. ``name`` of an endpoint is ``network/endpoint``. ``facts`` are a few
     short things to show: addresses, interface, driver. ``reasons`` say what does not hold and why. ``routes`` are a
     session's, where they were asked for and its router told of them."""
@@ -135,8 +129,7 @@ class StatusRow:
     routes: Routes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """``rows`` sorted by kind (Network, Sandbox, Endpoint, others) and name; ``surplus`` are keys of ours that no
     manifest asks for any more."""
 
@@ -157,8 +150,7 @@ class Status:
         return not (self.surplus or self.partial) and all(row.state in good for row in self.rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One line of ``cnm doctor``. ``level`` is ``ok``, ``warning`` or ``error``; ``remedy`` says how to get it."""
 
     subject: str
@@ -167,8 +159,7 @@ class Check:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """Everything known of one key: what asks for it, what the host has, what it needs and what hangs on it."""
 
     key: Key

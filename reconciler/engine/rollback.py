@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from time import perf_counter
+
+from msgspec.structs import replace
 
 from reconciler.engine.before import Before
 from reconciler.engine.execute import Execution

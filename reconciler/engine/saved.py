@@ -6,9 +6,10 @@ import json
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.errors import Origin, PlanError, Problem, UsageError
 from reconciler.planner.file import plan_from_data, snapshot_from_data

@@ -15,11 +15,13 @@ Pure, on resources.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
 from itertools import pairwise
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.drivers.driver import Place, place_of
 from reconciler.drivers.firewall import FAMILY, table_name
@@ -32,7 +34,7 @@ from reconciler.policy.view import ICMP, ICMPV6, TCP, UDP, WITH_PORTS
 from reconciler.resources.address import Address as AddressSpec
 from reconciler.resources.link import Link, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
-from reconciler.resources.resource import Key, Resource
+from reconciler.resources.resource import Key, Part, Resource
 from reconciler.resources.route import MAIN_TABLE, Route
 from reconciler.topology.view import Address, Subnet, Topology
 
@@ -41,8 +43,7 @@ _KINDS = frozenset(("nft-table", "nft-chain", "nft-set", "nft-element", "address
 VERSIONS = (4, 6)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What some endpoints gain or lose towards others: services as ``5432/tcp``, with `` (IPv6)`` behind where one version
     alone is meant. ``all`` is all there is; ``other tcp`` is any port but ``named``, which rules about these tell apart.
     """
@@ -58,8 +59,7 @@ class Change:
         return len(self.sources) * len(self.destinations) - len({*self.sources} & {*self.destinations})
 
 
-@dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(Struct, frozen=True):
     """``changes`` are between endpoints of which one at least stays; ``comes`` and ``goes`` are those that do not.
     ``untold`` counts pairs that were not asked, or about which rules decide that are none of ours."""
 
@@ -105,18 +105,17 @@ def shift_of(planned: Planned, owner: str) -> Shift:
 
 def _settled(seen: Any, wanted: Any) -> Any:
     """What stands when ``wanted`` was applied to ``seen``: what is not managed stays as it is."""
-    if type(seen) is not type(wanted) or not is_dataclass(wanted) or isinstance(wanted, type):
+    if type(seen) is not type(wanted) or not isinstance(wanted, Part):
         return wanted
     kept = {
-        f.name: was if will is None else _settled(was, will)
-        for f in fields(wanted)
-        if (was := getattr(seen, f.name)) is not None and (will := getattr(wanted, f.name)) != was
+        name: was if will is None else _settled(was, will)
+        for name in wanted.__struct_fields__
+        if (was := getattr(seen, name)) is not None and (will := getattr(wanted, name)) != was
     }
     return replace(wanted, **kept) if kept else wanted
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
+class _Spot(Struct, frozen=True):
     """An endpoint, wherever it is. ``elsewhere``: its addresses, of one on another node."""
 
     name: str
@@ -147,8 +146,7 @@ def _spots(topology: Topology | None, was: _State, ours: Set[Key]) -> Iterator[_
             yield _Spot(f"@{at[0]}/{at[1]}" if at[0] else at[1], *at, port.master, f"behind {port.master}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True):
     """A question for a stretch of ports, by the first of them; ``other``: by one that no rule names."""
 
     what: Service

@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
 from errno import EEXIST
 from time import perf_counter
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.engine.before import before, from_record, to_record
 from reconciler.engine.execute import Execution, Progress, never

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import IO
+
+from msgspec import Struct
 
 from reconciler.drivers import registry as drivers
 from reconciler.engine import render as rendering
@@ -20,8 +21,7 @@ from reconciler.topology.resolve import resolve
 from reconciler.topology.view import NodeFacts
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(Struct, frozen=True, dict=True):
     """Which manifests, read as which node (one of the manifests' Nodes; "": as none) in which environment (of Patches).
 
     ``lock_file`` is where automatic addresses are kept (default: beside the manifests); ``memory`` holds what was

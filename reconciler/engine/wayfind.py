@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.drivers.driver import host_port
 from reconciler.drivers.firewall import table_name
@@ -17,8 +19,7 @@ from reconciler.policy.ruleset import Finding, Passing, Ruleset
 from reconciler.topology.view import EndpointView, NetworkView, Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """One question, answered for one IP version. ``looked`` False: the host's other tables were not looked at."""
 
     source: str

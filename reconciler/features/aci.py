@@ -19,9 +19,11 @@ One node speaks to the APICs for all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, cast
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.drivers.registry import drivers
 from reconciler.errors import Origin, Problem
@@ -275,8 +277,7 @@ def _party(network: NetworkView, name: str, parties: Mapping[str, Party]) -> Par
 # -- the tree --------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Tree:
+class _Tree(Struct):
     """The objects of one fabric, by DN."""
 
     fabric: str

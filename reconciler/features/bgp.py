@@ -6,8 +6,10 @@ Sessions among the nodes come by themselves (a mesh, or to the route reflectors)
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.drivers import bird
 from reconciler.drivers.bird import Change, Prefix, Session, Speech, Watch, within
@@ -112,8 +114,7 @@ class BgpFeature:
             yield Process(key=BIRD, origin=origin, program="bird", after=(key,))
 
 
-@dataclass(frozen=True, slots=True)
-class _Who:
+class _Who(Struct, frozen=True):
     """One end of a session."""
 
     node: NodeView

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from reconciler.errors import Origin, Problem
 from reconciler.features.flowmatch import port_matches, prefixes
@@ -47,8 +48,7 @@ class Line(NamedTuple):
     label: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """What one table asks about somebody: a staged policy, or policies of one level that nothing staged is between.
     ``depth``: the level; ``last`` of it; ``denies``: what the level does not decide is denied."""
 

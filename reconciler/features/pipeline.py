@@ -25,8 +25,10 @@ What flows cannot say (log, 'any but this') is refused at the rule's line.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from reconciler.drivers.cable import cable_name
 from reconciler.drivers.contiv import ContivOptions, exit_name, gateway_mac, tunnel_name

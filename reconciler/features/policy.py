@@ -24,8 +24,11 @@ form in their sandbox's namespace, by interface; whoever is root in there can li
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.drivers import nfttable
 from reconciler.drivers.driver import Place, host_port, place_of
@@ -73,8 +76,7 @@ _UNTRACKED: Expr = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "rig
 _LOCAL: Expr = {"match": {"op": "!=", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}}
 
 
-@dataclass(frozen=True, slots=True)
-class _Early:
+class _Early(Struct, frozen=True):
     """A place where the host's early policies are asked."""
 
     stage: str

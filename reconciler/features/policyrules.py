@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import product
+
+from msgspec import Struct
 
 from reconciler.drivers.nftexpr import (
     ACCEPT,
@@ -30,8 +31,7 @@ VERSIONS = (4, 6)
 NOTRACK: Expr = {"notrack": None}
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Compiles rules; the sets that they look up are added to ``sets``."""
 
     sets: Sets

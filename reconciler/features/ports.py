@@ -18,9 +18,10 @@ against other programs. An internal network has no way out, so it does not get t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import ClassVar
+
+from msgspec import Struct
 
 from reconciler.drivers.driver import publishing
 from reconciler.drivers.firewall import DSTNAT, FAMILY, RAW, SRCNAT, TRANSLATED, table_name
@@ -60,8 +61,7 @@ _PORT = payload("th", "dport")
 _FEATURE = Origin(document="published ports")
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(Struct, frozen=True):
     """One range of one endpoint, ``to`` an address of it by IP version. ``address`` is the host's; None: all of them.
     ``modes`` are those of its network; an IP version without ``to`` is for a relay to serve."""
 

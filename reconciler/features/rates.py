@@ -15,8 +15,9 @@ inside a bridge where its frames pass the IP hooks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from reconciler.drivers.driver import Place, holds_rates, host_port, place_of
 from reconciler.drivers.firewall import FAMILY, FILTER, table_name

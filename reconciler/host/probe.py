@@ -12,9 +12,10 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from reconciler.errors import UsageError
 
@@ -22,8 +23,7 @@ SYNTAX = "ping:ADDRESS, tcp:HOST:PORT, http(s)://URL, dns:NAME@SERVER, or cmd:CO
 _DNS_A, _DNS_AAAA, _DNS_IN = 1, 28, 1
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """``text`` is how the user wrote it, and one of :data:`SYNTAX`."""
 
     text: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """``command`` is what is run, with the process's runtime folder and its arguments after it. ``notifies``: it says
     READY=1 to $NOTIFY_SOCKET (sd_notify(3)) once it serves; others are given a moment in which they must not end."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.errors import Origin
 from reconciler.manifest.model import DocumentModel
@@ -12,17 +14,16 @@ from reconciler.manifest.model import DocumentModel
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """``options`` are the validated driver options of a Network or Endpoint, else None. ``positions`` maps a path in the
     document (as written: camelCase keys, list indices) to (line, column), both from 1. ``patched`` maps the path
     of what a Patch put there to the operation in the Patch, which may stand in another file."""
 
     model: DocumentModel
     origin: Origin
-    positions: Mapping[Path, tuple[int, int]] = field(repr=False)
+    positions: Mapping[Path, tuple[int, int]]
     options: Any = None
-    patched: Mapping[Path, Origin] = field(default_factory=dict, repr=False)
+    patched: Mapping[Path, Origin] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:

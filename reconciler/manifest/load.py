@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import IO, Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel, ValidationError
 
 from reconciler.errors import ManifestError, Origin, Problem
@@ -28,8 +29,7 @@ _BY_NAME = ("Network", "Sandbox", "Endpoint", "AddressSet", "Policy", "NetworkPo
 RESERVED = {"Network": ("host", "none"), "Sandbox": ("host",)}
 
 
-@dataclass(frozen=True, slots=True)
-class Manifests:
+class Manifests(Struct, frozen=True):
     """``documents`` sorted by kind, name and network, patches applied and left out. ``root`` is where the lock file lives."""
 
     documents: tuple[Document, ...]
@@ -44,8 +44,7 @@ class UnsoundError(ManifestError):
         self.sound = sound
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """A document on its way: raw, perhaps patched."""
 
     kind: str
@@ -59,8 +58,7 @@ class _Draft:
     driver: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     """What is in a text; ``whole``: all of it could be read."""
 
     raw: bytes
@@ -85,8 +83,7 @@ class Memory:
         return Found(tuple(Source(name, file.raw) for name, file in self.files.items()), (), self.root)
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """Documents that are not there any more, and those that are there now. One that changed is in both."""
 
     gone: tuple[Document, ...] = ()

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.errors import ManifestError, Origin, Problem, UsageError
 from reconciler.manifest.complaint import show
@@ -30,8 +31,7 @@ _HEADER = """\
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """``subnets``: network -> CIDRs chosen for it. ``addresses``: ``network/endpoint`` -> addresses, IPv4 first.
     ``vnis``: ``network/CIDR`` -> the virtual network identifier of the segment that this subnet is on. ``blocks``:
     CIDR -> the node whose block it is and, where a driver keeps such apart, its owner."""

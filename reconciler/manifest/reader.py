@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
@@ -52,8 +52,7 @@ _NO_KEY = object()  # a mapping that waits for its next key
 _DROPPED = object()  # the key was refused: its value is read, and goes nowhere
 
 
-@dataclass(frozen=True, slots=True)
-class RawDocument:
+class RawDocument(Struct, frozen=True):
     """``data`` as JSON has it, ``nodes`` how many keys and values it holds; ``line`` and ``column`` where it begins.
 
     ``positions`` of a key's value is where a scalar stands, of a list or mapping where its key does. ``keys`` has the
@@ -76,8 +75,7 @@ def read_documents(raw: bytes, file: str) -> list[RawDocument]:
     return stream.documents
 
 
-@dataclass(frozen=True, slots=True)
-class RawStream:
+class RawStream(Struct, frozen=True):
     """The documents of a text that can be made out, empty ones left out, and all that is wrong. ``whole``: it was read
     to its end. A key that was refused is left out of its document, of a key written twice the first one counts."""
 
@@ -153,8 +151,7 @@ def _advice(words: str) -> str:
     return ""
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(Struct):
     """A list or mapping that is being read. ``path`` is None where nobody will ask for positions."""
 
     value: Any

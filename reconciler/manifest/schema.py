@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
@@ -30,8 +30,7 @@ class _Generate(GenerateJsonSchema):
         return False  # a title made of the key says nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Definitions:
+class Definitions(Struct, frozen=True):
     """``models`` are the schemas of all models by name. ``kinds`` and ``drivers`` say which name is whose:
     kind -> its document, driver -> its options of networks, and of endpoints."""
 

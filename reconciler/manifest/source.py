@@ -6,9 +6,11 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.errors import Origin, Problem
 
@@ -21,8 +23,7 @@ MAX_FILES = 20_000
 MAX_DEPTH = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """One text. ``file`` is relative to the manifest root; ``real`` is where it is, without symbolic links."""
 
     file: str
@@ -30,8 +31,7 @@ class Source:
     real: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """All texts in a fixed order, what was wrong on the way, and the manifest root (None: only standard input)."""
 
     sources: tuple[Source, ...]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.errors import Origin, Problem
 from reconciler.planner.fingerprint import fingerprint
@@ -20,8 +22,7 @@ from reconciler.resources.resource import Impact, Key, Observed, Resource, spec_
 UNWANTED = "no manifest asks for it any more"
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """What classification finds, before it becomes ops."""
 
     create: dict[Key, str] = field(default_factory=dict)  # key -> reason

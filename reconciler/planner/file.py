@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins
 
 from reconciler.errors import Origin, Problem
 from reconciler.planner.plan import FORMAT_VERSION, Action, Batch, Observation, Op, Pending, Plan
@@ -217,7 +218,7 @@ def _pending(data: Any) -> Pending:
 
 def snapshot_to_data(observation: Observation) -> dict[str, Any]:
     """What was observed, for planning elsewhere without root. It holds no secrets."""
-    facts = asdict(observation.facts)
+    facts = to_builtins(observation.facts)
     facts["capabilities"] = sorted(observation.facts.capabilities)
     return {
         "format": SNAPSHOT,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct, field
+
 from reconciler.errors import Origin, Problem
 from reconciler.resources.resource import Impact, Key, Observed, Resource
+from reconciler.sourced import Sourced
 from reconciler.topology.view import NodeFacts
 
 FORMAT_VERSION = 1
@@ -25,8 +27,7 @@ class Action(StrEnum):
     RELEASE = "release"
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(Sourced, frozen=True):
     """One step. ``id`` is ``action:key``, unique in a plan.
 
     ``before`` is what was observed, cut to the fields that are managed (DELETE: all that was seen);
@@ -46,7 +47,7 @@ class Op:
     impact: Impact = Impact.NONE
     also_removes: tuple[Key, ...] = ()
     after_ids: tuple[str, ...] = ()
-    origin: Origin = field(default=Origin(), compare=False)
+    origin: Origin = Origin()
     recreate: bool = False
     unmarked: bool = False
 
@@ -68,25 +69,22 @@ class Op:
         return list(make_patch(self.before.data(), self.after.data()).patch)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Ops of one actuator that go down together."""
 
     actuator: str  # Resource.batch of all its ops
     ops: tuple[Op, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Sourced, frozen=True):
     """Something wanted that waits for something that is not there."""
 
     key: Key
     reason: str
-    origin: Origin = field(default=Origin(), compare=False)
+    origin: Origin = Origin()
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """``stages`` run one after the other; the batches of one stage wait for nothing in it.
 
     ``drift`` are keys of ours that exist but are otherwise than wanted (as opposed to never made).
@@ -127,12 +125,11 @@ class Plan:
         return counts
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What was read of a host, whole. ``partial`` names what could not be read: then nothing may be pruned. ``unread``
     are sandboxes that could not be read, each with the reason: what is in them, and what needs that, stays as it is."""
 
     items: Mapping[Key, Observed]
-    facts: NodeFacts = field(default=NodeFacts())
+    facts: NodeFacts = NodeFacts()
     partial: tuple[str, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from typing import Any
 
-from reconciler.resources.resource import Resource, satisfied
+from reconciler.resources.resource import Part, Resource, satisfied
 
 
 def difference(before: Resource, after: Resource) -> str:
@@ -16,12 +15,12 @@ def difference(before: Resource, after: Resource) -> str:
 
 
 def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
-    if is_dataclass(wanted) and type(seen) is type(wanted):
+    if isinstance(wanted, Part) and type(seen) is type(wanted):
         return [
-            part
-            for f in fields(wanted)
-            if not satisfied(getattr(seen, f.name), getattr(wanted, f.name))
-            for part in _parts(f"{name}.{f.name}", getattr(seen, f.name), getattr(wanted, f.name))
+            text
+            for part in wanted.__struct_fields__
+            if not satisfied(getattr(seen, part), getattr(wanted, part))
+            for text in _parts(f"{name}.{part}", getattr(seen, part), getattr(wanted, part))
         ]
     if isinstance(wanted, tuple) and isinstance(seen, tuple):
         names = [_name(spec) for spec in wanted]
@@ -47,7 +46,7 @@ def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
 
 def _name(spec: Any) -> str:
     """What one of several nested specs is called: ``interfaces.eth0``; "" when it has no name."""
-    own = getattr(spec, "name", None) if is_dataclass(spec) else None
+    own = getattr(spec, "name", None) if isinstance(spec, Part) else None
     return own if isinstance(own, str) else ""
 
 

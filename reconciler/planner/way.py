@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.planner.plan import Action, Op, Plan
 from reconciler.resources.address import Address
@@ -23,8 +24,7 @@ _HOOKS = frozenset(("input", "output", "prerouting", "ingress", "egress"))
 _HARMLESS = frozenset(("txqlen", "existing"))
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """How this host reaches ``peer`` now: by the route to ``to`` (CIDR, table, metric) over ``via`` (None: on the
     link) out of ``dev``, with our address ``local``. ``links`` are all interfaces of the host that it depends on:
     ``dev``, what that rides on, its ports. ``learned``: the route came by router advertisement. ``known_by`` says

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from reconciler.errors import Origin
 from reconciler.policy.view import (
@@ -21,11 +22,11 @@ from reconciler.policy.view import (
     PortMatch,
     RuleView,
 )
+from reconciler.sourced import Sourced
 from reconciler.topology.view import Address
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """The first packet of a connection. ``protocol`` is the IP protocol's number. Ports are 0 where there are none."""
 
     source: Address
@@ -40,18 +41,16 @@ class Packet:
         return self.source.version
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Sourced, frozen=True):
     """One thing that a packet passed. ``verdict`` is allow, deny, pass, log, "" (went on) or ``would ...`` (staged)."""
 
     where: str
     said: str
     verdict: str = ""
-    origin: Origin = field(default=Origin(), compare=False)
+    origin: Origin = Origin()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """``allowed``, and the way there."""
 
     allowed: bool

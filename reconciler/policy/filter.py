@@ -14,11 +14,12 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import islice
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from reconciler.policy.evaluate import Packet
 from reconciler.policy.view import ICMP, ICMPV6, PROTOCOLS, WITH_PORTS
@@ -33,8 +34,7 @@ class UntoldError(Exception):
     """A statement that is none of ours decides."""
 
 
-@dataclass(slots=True)
-class Passing:
+class Passing(Struct):
     """A packet at a hook: by which interfaces of that namespace it comes and goes ("" for none)."""
 
     packet: Packet

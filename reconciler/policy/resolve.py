@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
 
 from reconciler.errors import Origin, Problem
 from reconciler.manifest.document import Document, Path
@@ -41,8 +42,7 @@ DEFAULT_ORDER = 1_000_000
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 
-@dataclass(slots=True)
-class _World:
+class _World(Struct):
     """What rules refer to."""
 
     sets: Mapping[str, Nets]

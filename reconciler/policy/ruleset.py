@@ -7,10 +7,12 @@ marks that others set). A rule that may match and would drop is reported as such
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.policy.evaluate import Packet
 from reconciler.policy.view import ICMP, ICMPV6, PROTOCOLS, WITH_PORTS
@@ -20,8 +22,7 @@ _NAMED = {"ipv6-icmp": 58, **PROTOCOLS}
 _ICMP_TYPES = {"echo-request": {ICMP: 8, ICMPV6: 128}}
 
 
-@dataclass(frozen=True, slots=True)
-class Passing:
+class Passing(Struct, frozen=True):
     """A packet at one hook: by which interfaces it comes and goes ("" where there is none). ``answer``: it is the
     answer to a connection's first packet, else that packet itself."""
 
@@ -33,8 +34,7 @@ class Passing:
     answer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """``sure`` False: the rule may match, or may not. ``where`` is ``family table, chain``; ``rule`` is its text."""
 
     where: str
@@ -42,8 +42,7 @@ class Finding:
     sure: bool
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     passing: Passing
     chains: Mapping[str, list[Mapping[str, Any]]]
     sets: Mapping[str, list[Any]]

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 Labels = Mapping[str, str]
 
@@ -46,8 +47,7 @@ def _excerpt(text: str, offset: int) -> str:
     return f"{'...' if first else ''}{shown}{'...' if last < len(text) else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(Struct, frozen=True):
     """A parsed selector. ``text`` is canonical: two spellings of one selector have the same."""
 
     text: str

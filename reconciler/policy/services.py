@@ -7,8 +7,10 @@ rule's place; nothing is left out or widened in silence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import product
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.errors import Origin, Problem
 from reconciler.policy.view import (
@@ -33,8 +35,7 @@ Span = tuple[int, int]
 ANY_PORT: Span = (0, _LAST_PORT)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Service:
+class Service(Struct, frozen=True, order=True):
     """What may be sent: of an IP version (0: both), a protocol (-1: any), from and to ports of a range, an ICMP type
     (-1: any)."""
 
@@ -48,8 +49,7 @@ class Service:
 ANY = Service()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Endpoints that the fabric cannot tell apart. ``walled``: names of the groups that networks keep out of it."""
 
     name: str
@@ -62,8 +62,7 @@ class Group:
         return frozenset(address.version for party in self.parties for address in _addresses(party))
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """(sender, receiver) -> what the one may open to the other; pairs that may nothing are left out."""
 
     allowed: Mapping[tuple[str, str], tuple[Service, ...]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+
+from msgspec import Struct
 
 from reconciler.errors import Origin
 from reconciler.policy.selector import Selector
@@ -22,8 +23,7 @@ INGRESS, EGRESS = "ingress", "egress"
 DIRECTIONS = (INGRESS, EGRESS)
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(Struct, frozen=True):
     """Who takes part: an endpoint (``network/endpoint``), or the host itself where a sandbox with ``stack: host``
     stands for it (``host/SANDBOX``; ``host`` True, ``network`` "").
 
@@ -38,9 +38,9 @@ class Party:
     sandbox: str
     namespace: str
     node: str
-    labels: Mapping[str, str] = field(hash=False)
-    namespace_labels: Mapping[str, str] = field(hash=False)
-    network_labels: Mapping[str, str] = field(hash=False)
+    labels: Mapping[str, str]
+    namespace_labels: Mapping[str, str]
+    network_labels: Mapping[str, str]
     addresses: tuple[Address, ...]
     ports: tuple[tuple[str, int, int], ...]
     local: bool
@@ -49,8 +49,7 @@ class Party:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Which parties: all that is given must hold. ``within`` is the name of the one namespace they are in."""
 
     selector: Selector | None = None
@@ -75,8 +74,7 @@ class Choice:
         return ", ".join(filter(None, parts)) or "all()"
 
 
-@dataclass(frozen=True, slots=True)
-class Nets:
+class Nets(Struct, frozen=True):
     """A list of CIDRs; ``name`` is that of the AddressSet it is, "" for one written in a rule."""
 
     name: str
@@ -86,8 +84,7 @@ class Nets:
         return any(address in cidr for cidr in self.cidrs)
 
 
-@dataclass(frozen=True, slots=True)
-class PortMatch:
+class PortMatch(Struct, frozen=True):
     """A port, a range, or the name of one."""
 
     first: int = 0
@@ -99,8 +96,7 @@ class PortMatch:
         return self.name or (str(self.first) if self.first == self.last else f"{self.first}-{self.last}")
 
 
-@dataclass(frozen=True, slots=True)
-class PeerView:
+class PeerView(Struct, frozen=True):
     """One side of a packet: all of it must hold. ``who`` and ``nets`` None: anybody. ``nodes`` are the addresses of
     the hosts that were selected, None: no matter. ``not_who`` and ``not_nets``: none of them may hold."""
 
@@ -120,8 +116,7 @@ class PeerView:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RuleView:
+class RuleView(Struct, frozen=True):
     """``action`` is allow, deny, log or pass. ``version`` 0: both. ``icmp`` is (type, code or None)."""
 
     action: str
@@ -135,8 +130,7 @@ class RuleView:
     destination: PeerView = PeerView()
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyView:
+class PolicyView(Struct, frozen=True):
     """``name`` is unique: a NetworkPolicy's is ``namespace/name``. ``rules`` by direction; a direction that is
     absent is none of its business. ``early``: untracked or pre-dnat, of a policy that is asked about hosts before all
     others; "" of all others."""
@@ -146,7 +140,7 @@ class PolicyView:
     tier: str
     order: tuple[int, int, str]
     about: Choice
-    rules: Mapping[str, tuple[RuleView, ...]] = field(hash=False)
+    rules: Mapping[str, tuple[RuleView, ...]]
     staged: bool
     origin: Origin
     early: str = ""
@@ -156,8 +150,7 @@ class PolicyView:
         return f"{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class TierView:
+class TierView(Struct, frozen=True):
     """``policies`` in the order in which they are asked. ``default`` is deny or pass."""
 
     name: str
@@ -167,16 +160,14 @@ class TierView:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Struct, frozen=True):
     """What one party meets in one tier: its policies there, staged ones included."""
 
     tier: TierView
     policies: tuple[PolicyView, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Policies:
+class Policies(Struct, frozen=True):
     """All of it. ``tiers`` in order. ``failsafe`` are (protocol, port) of this host that nothing closes."""
 
     tiers: tuple[TierView, ...] = ()

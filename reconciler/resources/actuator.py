@@ -6,8 +6,9 @@ Actuators import no socket and no pyroute2: they are given a :class:`Host` and s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 from reconciler.resources.resource import Key, Observed, Resource
 
@@ -43,8 +44,7 @@ class Outcome(NamedTuple):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What to read: whose marks count (``owner``), which namespaces, and the keys of settings (there are
     thousands of sysctls; only those that someone wants or that the inventory remembers are read). ``only`` narrows the
     interfaces of a namespace down to these indices, for the reader of interfaces."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EADDRNOTAVAIL, ENODEV
 from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -26,8 +25,7 @@ def address_key(netns: str, dev: str, address: str) -> Key:
     return Key("address", netns, f"{dev}/{address}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address(OnLink):
+class Address(OnLink, frozen=True, kw_only=True):
     """An address with its prefix length on an interface.
 
     ``nodad`` True: no duplicate address detection, so it can be used at once. ``secondary`` is only ever

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from errno import EIO, ENOENT
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
+from msgspec import ValidationError, convert
 
 from reconciler import __version__
 from reconciler.errors import Origin
@@ -33,8 +30,7 @@ def attendant_process(origin: Origin) -> Process:
     return Process(key=ATTENDANT, origin=origin, program="attendant", arguments=(__version__,))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attended(Resource):
+class Attended(Resource, frozen=True, kw_only=True):
     """It goes when the attendant goes, and is handed over anew. Nobody else has one: all that it serves is ours."""
 
     marked: ClassVar[str] = "itself"
@@ -78,12 +74,8 @@ class AttendedActuator:
                 if _is_there(host, key, data.pop(_NAMESPACE, None)) or key not in scope.wanted:
                     yield Observed(self._spec(key, data), scope.owner)
 
-    @cached_property
-    def _adapter(self) -> TypeAdapter[Attended]:
-        return TypeAdapter(self._kind)
-
     def _spec(self, key: Key, data: dict[str, Any]) -> Attended:
-        return self._adapter.validate_json(json.dumps({"key": list(key), **data}))
+        return convert({"key": list(key), **data}, self._kind)
 
     def apply(self, host: Host, ops: Sequence[OpView], owner: str) -> Iterable[Outcome]:
         outcomes = {op.id: Outcome(op.id) for op in ops}

@@ -9,10 +9,11 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from errno import EINVAL, EIO, ENOKEY, ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
+
+from msgspec.structs import replace
 
 from reconciler.host import bird
 from reconciler.host.bgp import ESTABLISHED, Routes
@@ -53,8 +54,7 @@ def password_of(file: str) -> str:
     return f"<password of {file}>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Password(Resource):
+class Password(Resource, frozen=True, kw_only=True):
     """A file with a password: never made by us, only built on."""
 
     kind: ClassVar[str] = "password"
@@ -64,8 +64,7 @@ class Password(Resource):
         return _UNREADABLE.format(self.key.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BirdConfig(Resource):
+class BirdConfig(Resource, frozen=True, kw_only=True):
     """``content``, whose first line says whose it is, with ``password_of(FILE)`` where the password of a file belongs:
     ``passwords`` are these files. ``config_file`` and ``socket`` are those of a BIRD that others run and that includes our
     file; None for our own. ``return_within``: seconds that sessions have to come back, 0: nobody waits for them.
@@ -94,8 +93,7 @@ class BirdConfig(Resource):
         return replace(self, loaded=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BgpSession(Resource):
+class BgpSession(Resource, frozen=True, kw_only=True):
     """What BIRD says of a session: only ever seen. ``words`` is its reason for a state other than Established."""
 
     kind: ClassVar[str] = "bgp-session"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from errno import ENODEV, ENOENT
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,8 +24,7 @@ def bridge_vlan_key(netns: str, dev: str, vid: int) -> Key:
     return Key("bridge-vlan", netns, f"{dev}/{vid}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeVlan(OnLink):
+class BridgeVlan(OnLink, frozen=True, kw_only=True):
     """Port ``dev`` carries VLAN ``vid`` (1 to 4094). ``pvid``: what comes in without a tag is of this VLAN; ``untagged``:
     what goes out is without its tag. The kernel keeps no mark on it: it is a part of the port, and has its mark."""
 

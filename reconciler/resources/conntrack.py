@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from errno import EIO
 from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
 
 from reconciler.errors import ObservationError
 from reconciler.host.conntrack import Flow, forget
@@ -31,8 +32,7 @@ def conntrack_key(protocol: str, first: int, last: int, to: str, to_port: int, a
     return Key("conntrack", "", f"{protocol}/{ports}/{to}/{to_port}" + (f"/{address}" if address else ""))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conntrack(Resource):
+class Conntrack(Resource, frozen=True, kw_only=True):
     """All is in the key. To make it is to drop what leads elsewhere; to remove it, what was translated. That cannot be
     taken back, and comes last, when the rules are gone. The inventory remembers what was brought in line."""
 
@@ -52,8 +52,7 @@ class Conntrack(Resource):
         return self.key
 
 
-@dataclass(frozen=True, slots=True)
-class _Where:
+class _Where(Struct, frozen=True):
     protocol: int
     first: int
     last: int

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Mapping
 from functools import cache
 from ipaddress import ip_interface
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import replace
 
 from reconciler.errors import Origin
 from reconciler.host.programs import PROGRAMS
 from reconciler.resources.link import Peer
 from reconciler.resources.registry import kinds
-from reconciler.resources.resource import Key, Resource
+from reconciler.resources.resource import Key, Part, Resource
 
 _NETNS = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[0-9a-f]{6})?\Z")
 # What the kernel takes for a name, a sandbox's root may give: control characters too (dev_valid_name in
@@ -26,6 +26,7 @@ _SYSCTL = re.compile(r"net/[A-Za-z0-9_@:.\-/]+\Z")
 _SOURCE = re.compile(r"named\Z|path:/[^\x00]*\Z|pid:[1-9][0-9]{0,9}\Z|docker:[A-Za-z0-9][A-Za-z0-9_.-]{0,254}\Z")
 _DEV = re.compile(r"(?!\.{1,2}\Z)[^/: \t\n\v\f\r\x00]{1,15}\Z")
 _MAC = re.compile(r"([0-9a-f]{2}(:[0-9a-f]{2}){0,31})?\Z")  # not only Ethernet: what tunnels have is seen as well
+_FIELD = re.compile(r" field `(\w+)`\Z")  # msgspec names one that is missing or unknown in its words, not in its place
 _UNSEEN = Peer(netns="?", name="?")  # the other end is in a namespace that was not looked at
 
 
@@ -91,10 +92,10 @@ def from_data(data: Any) -> Resource:
     if "key" in spec or "origin" in spec:
         raise ValueError(f"{key}: spec has a field that is not its own")
     origin = origin_from_data(data.get("origin", {}))
-    shapes = kinds()[key.kind].shapes(spec)
-    plain = {name: value for name, value in spec.items() if name not in shapes}
-    whole = {"key": list(key), "origin": origin_to_data(origin), **plain}
-    resource: Resource = _validated(kinds()[key.kind], whole, f"{key}: ")
+    kind = kinds()[key.kind]
+    shapes = kind.shapes(spec)
+    plain = kind.from_data({name: value for name, value in spec.items() if name not in shapes})
+    resource: Resource = _validated(kind, {"key": list(key), "origin": origin_to_data(origin), **plain}, f"{key}: ")
     shaped = {name: _validated(shape, spec[name], f"{key}: {name}.") for name, shape in shapes.items() if name in spec}
     resource = replace(resource, **shaped)
     _examine(resource, str(key))
@@ -110,12 +111,12 @@ def from_data(data: Any) -> Resource:
 
 
 def _validated(kind: type, data: Any, where: str) -> Any:
-    """As JSON: pydantic's strictness for Python values would want instances where JSON has mappings and lists."""
     try:
-        return _adapter(kind).validate_json(json.dumps(data))
+        return convert(data, kind)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{where}{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        wrong, _at, place = str(error).partition(" - at `$")
+        names = [place.removesuffix("`").removeprefix("."), *_FIELD.findall(wrong)]
+        raise ValueError(f"{where}{'.'.join(filter(None, names))}: {wrong}") from None
 
 
 def _examine(spec: Any, where: str) -> None:
@@ -137,15 +138,15 @@ def _examine(spec: Any, where: str) -> None:
             for item in value:
                 if isinstance(item, Key):
                     key_from_data(str(item))
-                elif is_dataclass(item):
+                elif isinstance(item, Part):
                     _examine(item, where)
-        elif is_dataclass(value):
+        elif isinstance(value, Part):
             _examine(value, where)
 
 
 @cache
-def _names(spec: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(spec) if f.name not in ("key", "origin"))
+def _names(spec: type[Struct]) -> tuple[str, ...]:
+    return tuple(name for name in spec.__struct_fields__ if name not in ("key", "origin"))
 
 
 def _is_dev(text: str) -> bool:
@@ -188,25 +189,3 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "sysctls": _are_sysctls,
     "program": PROGRAMS.__contains__,
 }
-
-
-@cache
-def _adapter(spec: type) -> TypeAdapter[Any]:
-    return TypeAdapter(_strict(spec))
-
-
-def _strict(spec: type) -> type:
-    """Specs are plain dataclasses; this is how pydantic is told to take nothing that is not exactly theirs."""
-    spec.__pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[attr-defined]  # pydantic's name
-    for hint in get_type_hints(spec).values():
-        for part in _within(hint):
-            if is_dataclass(part) and isinstance(part, type):
-                _strict(part)
-    return spec
-
-
-def _within(hint: Any) -> Iterator[Any]:
-    """A type and those that it is made of."""
-    yield hint
-    for part in get_args(hint):
-        yield from _within(part)

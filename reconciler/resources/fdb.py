@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EEXIST, ENODEV, ENOENT
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -23,8 +22,7 @@ def fdb_key(netns: str, dev: str, mac: str, dst: str | None = None) -> Key:
     return Key("fdb", netns, f"{dev}/{mac}/{dst}" if mac == wire.EVERY else f"{dev}/{mac}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fdb(Resource):
+class Fdb(Resource, frozen=True, kw_only=True):
     """``mac`` is behind ``dev``: at tunnel endpoint ``dst`` (the interface's own table), at this port of ``bridge`` (that
     bridge's table), or both. ``state`` is always wanted ``static``; a learned entry in its place is drift.
 

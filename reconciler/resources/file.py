@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EINVAL, EIO
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -18,8 +17,7 @@ def file_key(path: str) -> Key:
     return Key("file", "", path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigFile(Resource):
+class ConfigFile(Resource, frozen=True, kw_only=True):
     """A file of ``content``, whose first line says whose it is (``mark_of``). ``daemon`` reads it: ``frr``, whose sockets
     are in folder ``sockets``. ``loaded`` is whether the daemon works by it now."""
 

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from errno import EEXIST, EIO, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -22,8 +21,7 @@ def folder_key(path: str) -> Key:
     return Key("folder", "", path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folder(Resource):
+class Folder(Resource, frozen=True, kw_only=True):
     """A folder: ``uid`` and ``gid`` are its owner's numbers, ``mode`` its permission bits. It is made with those above it
     that are missing, and removed when it is empty but for sockets that nobody serves; those above it stay."""
 

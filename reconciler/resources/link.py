@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
+
+from msgspec.structs import replace
 
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.linkinfo.registry import infos
 from reconciler.resources.netns import netns_key
-from reconciler.resources.resource import Change, Claim, Impact, Key, Need, Resource, Seen, Shapes, satisfied
+from reconciler.resources.resource import Change, Claim, Impact, Key, Need, Part, Resource, Seen, Shapes, satisfied
 
 
 def link_key(netns: str, name: str) -> Key:
@@ -17,16 +18,14 @@ def link_key(netns: str, name: str) -> Key:
     return Key("link", netns, name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(Part, frozen=True, kw_only=True):
     """The other end of a veth pair."""
 
     netns: str
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgePort:
+class BridgePort(Part, frozen=True, kw_only=True):
     """What a link has as a port of a bridge (IFLA_BRPORT_*)."""
 
     isolated: bool | None = None
@@ -35,8 +34,7 @@ class BridgePort:
     neigh_suppress: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link(Resource):
+class Link(Resource, frozen=True, kw_only=True):
     """One interface. ``type`` is the kernel's kind (``bridge``, ``veth``; ``""`` for hardware), ``info`` what only that
     kind has.
 
@@ -164,7 +162,7 @@ class Link(Resource):
             obstacle = self.info.obstacle(new.info)
             if obstacle:
                 return Change(False, Impact.OUTAGE, obstacle)
-            changed = [f.name for f in fields(new.info) if not satisfied(*_both(self.info, new.info, f.name))]
+            changed = [name for name in new.info.__struct_fields__ if not satisfied(*_both(self.info, new.info, name))]
             if new.info.flaps.intersection(changed):
                 return Change(True, Impact.FLAP)
         return change

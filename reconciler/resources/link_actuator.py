@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields, replace
 from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
 from functools import cache
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec.structs import replace
 
 from reconciler.host.capability import bridge_netfilter
 from reconciler.host.files import device_node
@@ -234,7 +235,7 @@ def _link(
 
 def _port_data(spec: BridgePort) -> bytes:
     """IFLA_INFO_SLAVE_DATA."""
-    return BRIDGE_PORT.encode({f.name: getattr(spec, f.name) for f in fields(spec)})
+    return BRIDGE_PORT.encode({name: getattr(spec, name) for name in spec.__struct_fields__})
 
 
 def _common(namespace: Namespace, spec: Link, *, master: bool = True) -> list[bytes]:
@@ -467,9 +468,9 @@ def _only(before: object, after: Link, name: str) -> Any:
     wanted = getattr(after, name)
     seen = getattr(before, name, None)
     changed = {
-        f.name: value
-        for f in fields(wanted)
-        if (value := getattr(wanted, f.name)) is not None and (seen is None or getattr(seen, f.name) != value)
+        name: value
+        for name in wanted.__struct_fields__
+        if (value := getattr(wanted, name)) is not None and (seen is None or getattr(seen, name) != value)
     }
     if isinstance(wanted, LinkInfo) and wanted.together.intersection(changed):
         changed |= {name: value for name in wanted.together if (value := getattr(wanted, name)) is not None}

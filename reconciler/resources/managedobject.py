@@ -7,11 +7,8 @@ ownership is the attribute ``annotation``, which every configurable class has fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EBUSY, EEXIST, EIO, ENOENT
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
-
-from pydantic import BeforeValidator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from reconciler.errors import RemoteError
 from reconciler.resources.actuator import OpView, Outcome, Scope
@@ -93,8 +90,7 @@ def parent_of(dn: str) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fabric(Resource):
+class Fabric(Resource, frozen=True, kw_only=True):
     """The controllers of a fabric, built on and never made: how they are reached. The password is only in its file.
     ``here`` False: another node speaks to them."""
 
@@ -116,13 +112,7 @@ class Fabric(Resource):
         return unusable(self.password_file)
 
 
-def _pairs(value: Any) -> Any:
-    """Attributes from JSON, where they are a mapping."""
-    return tuple(sorted(value.items())) if isinstance(value, dict) else value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManagedObject(Resource):
+class ManagedObject(Resource, frozen=True, kw_only=True):
     """One object of class ``cls``. ``attributes`` are those of :data:`CLASSES`, sorted. ``existing`` True: others made it,
     we only point at it."""
 
@@ -134,7 +124,7 @@ class ManagedObject(Resource):
     fixed: ClassVar[Mapping[str, str]] = {"cls": "an object keeps its class"}
 
     cls: str
-    attributes: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] | None = None
+    attributes: tuple[tuple[str, str], ...] | None = None
     existing: bool = False
 
     @property
@@ -174,6 +164,11 @@ class ManagedObject(Resource):
         if self.attributes is not None:
             found["attributes"] = dict(self.attributes)
         return found | ({"existing": True} if self.existing else {})
+
+    @classmethod
+    def from_data(cls, data: Data) -> Data:
+        attributes = data.get("attributes")
+        return data | {"attributes": sorted(attributes.items())} if isinstance(attributes, dict) else data
 
     def restorable(self) -> Self | None:
         return self

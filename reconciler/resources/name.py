@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.resources.attended import Attended, AttendedActuator
@@ -14,8 +13,7 @@ def name_key(network: str, endpoint: str) -> Key:
     return Key("name", "", f"{network}/{endpoint}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Name(Attended):
+class Name(Attended, frozen=True, kw_only=True):
     """``names`` (its own first, then aliases) lead to ``addresses`` for whoever is on ``network``, and the way back."""
 
     kind: ClassVar[str] = "name"

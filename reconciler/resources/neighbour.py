@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from errno import ENODEV, ENOENT
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -24,8 +23,7 @@ def neighbour_key(netns: str, dev: str, address: str) -> Key:
     return Key("neighbour", netns, f"{dev}/{address}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour(OnLink):
+class Neighbour(OnLink, frozen=True, kw_only=True):
     """``address`` is at ``mac`` on ``dev``. ``state`` is always wanted ``permanent``; a learned entry in its place is drift."""
 
     kind: ClassVar[str] = "neighbour"

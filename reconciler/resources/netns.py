@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from errno import EEXIST, EINVAL, ENOENT
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,8 +23,7 @@ def netns_key(sandbox: str) -> Key:
     return Key("netns", "", sandbox)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Netns(Resource):
+class Netns(Resource, frozen=True, kw_only=True):
     """A network namespace; ``key.name`` is the sandbox's name (with a hash of where it is, if others made it).
 
     ``source`` says where it is found: ``named`` (made by us, mounted on /run/netns/NAME), or

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from errno import EEXIST, EIO
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,8 +25,7 @@ def netns_file_key(sandbox: str, name: str) -> Key:
     return Key("netns-file", "", f"{sandbox}/{name}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetnsFile(Resource):
+class NetnsFile(Resource, frozen=True, kw_only=True):
     """``content`` is all but the first line, which is the mark. Written in place: who has it open, or mounted over
     another file, sees the change."""
 

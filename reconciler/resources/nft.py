@@ -7,11 +7,10 @@ hand is drift. All changes of a plan go down in one transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.resources.netns import netns_key
-from reconciler.resources.resource import Key, Need, Resource
+from reconciler.resources.resource import Key, Need, Part, Resource
 
 
 def table_key(family: str, table: str, netns: str = "") -> Key:
@@ -32,8 +31,7 @@ def element_key(family: str, table: str, name: str, element: str, netns: str = "
     return Key("nft-element", netns, f"{family}/{table}/{name}/{element}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Part, frozen=True, kw_only=True):
     """One rule: ``expr`` is the JSON of libnftables-json(5) in the very form in which nft lists it (compact,
     keys sorted); ``comment`` says in words what it is for and is shown in plans."""
 
@@ -41,8 +39,7 @@ class Rule:
     expr: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NftTable(Resource):
+class NftTable(Resource, frozen=True, kw_only=True):
     """A table. Its mark is an empty chain that names the owner; the inventory remembers where tables of ours are, for
     who would look into every namespace?"""
 
@@ -61,10 +58,8 @@ class NftTable(Resource):
             yield netns_key(self.key.netns)
 
 
-class _InTable(Resource):
+class _InTable(Resource, frozen=True, kw_only=True):
     """What lives in a table and goes with it."""
-
-    __slots__ = ()
 
     def needs(self) -> Iterable[Need]:
         family, table = self.key.name.split("/")[:2]
@@ -75,8 +70,7 @@ class _InTable(Resource):
         yield table_key(family, table, self.key.netns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NftChain(_InTable):
+class NftChain(_InTable, frozen=True, kw_only=True):
     """A chain with all its rules in order; ``rules`` None: the admin's, never compared, written or emptied. Base chains
     have ``type``, ``hook``, ``priority`` and ``policy``."""
 
@@ -93,8 +87,7 @@ class NftChain(_InTable):
     rules: tuple[Rule, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NftSet(_InTable):
+class NftSet(_InTable, frozen=True, kw_only=True):
     """A set, or with ``data_type`` a map. ``type`` as in nft(8): ``ifname``, ``ipv4_addr``, or several
     with `` . `` between them. Without ``interval`` it is a hash. Elements are resources of their own."""
 
@@ -111,8 +104,7 @@ class NftSet(_InTable):
     interval: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NftElement(_InTable):
+class NftElement(_InTable, frozen=True, kw_only=True):
     """One element of a set (``value`` None) or map (``value`` is a verdict like ``goto to-front`` or an address).
     A change of the value is a removal and an addition in one transaction: no packet meets neither."""
 

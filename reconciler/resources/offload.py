@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from errno import EIO, ENODEV
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,8 +20,7 @@ def offload_key(netns: str, dev: str) -> Key:
     return Key("offload", netns, dev)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offload(OnLink):
+class Offload(OnLink, frozen=True, kw_only=True):
     """``tx_checksum``: whether the checksum of what ``dev`` sends is left to whoever carries it on (``ethtool -K tx``). A
     veth's other end may be read by a program (AF_PACKET), which gets such packets without a checksum."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from reconciler.resources.link import link_key
 from reconciler.resources.resource import Key, Need, Resource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnLink(Resource):
+class OnLink(Resource, frozen=True, kw_only=True):
     """Base of such kinds; ``dev`` is the interface's name."""
 
     dev: str

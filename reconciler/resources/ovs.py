@@ -9,12 +9,13 @@ no difference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import ClassVar, Self
+
+from msgspec.structs import replace
 
 from reconciler.resources.link import Link, link_key
 from reconciler.resources.ovsdbrow import Column, Form, Formed, Sort
-from reconciler.resources.resource import Change, Claim, Entries, Impact, Key, Need, Resource, Seen, satisfied
+from reconciler.resources.resource import Change, Claim, Entries, Impact, Key, Need, Part, Resource, Seen, satisfied
 
 Pairs = tuple[tuple[str, str], ...]
 """A map, sorted by name."""
@@ -71,8 +72,7 @@ def _made(seen: Seen, name: str) -> Iterable[Key]:
         yield link.key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsSwitch(Resource):
+class OvsSwitch(Resource, frozen=True, kw_only=True):
     """Open vSwitch itself: its database answers, and ovs-vswitchd runs. It is only built on."""
 
     kind: ClassVar[str] = "ovs-switch"
@@ -83,10 +83,9 @@ class OvsSwitch(Resource):
         return ABSENT
 
 
-class _Row(Formed, Resource):
+class _Row(Resource, Formed, frozen=True, kw_only=True):
     """What all rows have in common."""
 
-    __slots__ = ()
     batch: ClassVar[str] = "ovsdb"
     transaction: ClassVar[bool] = True
     marked: ClassVar[str] = "itself"
@@ -95,10 +94,9 @@ class _Row(Formed, Resource):
         yield Need((switch_key(),), ABSENT)
 
 
-class _OnBridge(_Row):
+class _OnBridge(_Row, frozen=True, kw_only=True):
     """A row that goes with its bridge."""
 
-    __slots__ = ()
     bridge: str
 
     def needs(self) -> Iterable[Need]:
@@ -109,8 +107,7 @@ class _OnBridge(_Row):
         yield ovs_bridge_key(self.bridge)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsBridge(_Row):
+class OvsBridge(_Row, frozen=True, kw_only=True):
     """A bridge, with its own internal port of the same name. ``datapath_type``: system (the kernel's) | netdev (userspace).
     ``fail_mode``: standalone | secure (no controller: no flow but those that are put there). ``protocols``: OpenFlow
     versions, empty: all. ``fault``: why ovs-vswitchd has not made it; "" is what is wanted. ``existing`` True: made by
@@ -176,8 +173,7 @@ class OvsBridge(_Row):
         return replace(self, fault="" if self.fault is not None else None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsInterface(Formed):
+class OvsInterface(Part, Formed, frozen=True, kw_only=True):
     """An interface of a port. ``type``: "" (one of the host's), internal, patch, vxlan, geneve, gre, dpdk,
     dpdkvhostuserclient and others; ``options`` are that type's. ``mtu`` 0 and ``ofport`` 0: chosen by ovs-vswitchd;
     ``mac`` "": likewise. ``policing_rate`` in kbit/s and ``policing_burst`` in kbit hold back what comes in, on the
@@ -221,8 +217,7 @@ class OvsInterface(Formed):
         return self.type in _ON_LINK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsPort(_OnBridge):
+class OvsPort(_OnBridge, frozen=True, kw_only=True):
     """A port of ``bridge`` with its ``interfaces``, sorted by name: one of its own name, or several that are bonded.
     ``tag`` -1: none. ``vlan_mode``: "" | access | trunk | native-tagged | native-untagged | dot1q-tunnel. ``bond_mode``:
     "" | active-backup | balance-slb | balance-tcp; ``lacp``: "" | off | passive | active; delays in ms. ``protected``:
@@ -318,8 +313,7 @@ class OvsPort(_OnBridge):
         return replace(self, interfaces=mended)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsMirror(_OnBridge):
+class OvsMirror(_OnBridge, frozen=True, kw_only=True):
     """Copies of what passes. ``select_all``, or what comes in by ports ``from_ports``, goes out by ``to_ports``; of these
     VLANs ``vlans`` only. They go to port ``output_port``, or out on VLAN ``output_vlan`` (-1: none). ``snaplen`` cuts
     them, 0: not."""
@@ -364,8 +358,7 @@ class OvsMirror(_OnBridge):
                 yield Need((ovs_port_key(name),))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsQos(_Row):
+class OvsQos(_Row, frozen=True, kw_only=True):
     """Queueing of what leaves a port, on the kernel's datapath. ``type``: linux-htb, linux-hfsc, egress-policer and others.
     ``queues``: (number, name of an :class:`OvsQueue`)."""
 
@@ -391,8 +384,7 @@ class OvsQos(_Row):
             yield Need((ovs_queue_key(name),))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsQueue(_Row):
+class OvsQueue(_Row, frozen=True, kw_only=True):
     """A queue of a :class:`OvsQos`. Rates of ``other_config`` in bit/s. ``dscp`` -1: packets keep theirs."""
 
     kind: ClassVar[str] = "ovs-queue"
@@ -410,8 +402,7 @@ class OvsQueue(_Row):
     external_ids: Entries | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsController(_OnBridge):
+class OvsController(_OnBridge, frozen=True, kw_only=True):
     """An OpenFlow controller of a bridge. ``connection_mode``: "" | in-band | out-of-band. Times in ms, -1: as
     ovs-vswitchd has them."""
 
@@ -445,8 +436,7 @@ class OvsController(_OnBridge):
         yield Claim("ovs-default-flow", "", self.bridge)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsManager(_Row):
+class OvsManager(_Row, frozen=True, kw_only=True):
     """Who may manage the database from elsewhere. Times in ms, -1: as ovsdb-server has them."""
 
     kind: ClassVar[str] = "ovs-manager"
@@ -472,8 +462,7 @@ class OvsManager(_Row):
         return ovs_manager_key(self.target)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsSetting(Resource):
+class OvsSetting(Resource, frozen=True, kw_only=True):
     """An entry of a map of the switch itself. "": it is not there. What stood before is kept beside it, in the database."""
 
     kind: ClassVar[str] = "ovs-setting"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from errno import EEXIST, EIO, ENODEV, ENOENT, ETIMEDOUT
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from reconciler.host.ovsdb import DATABASE, RowData, a_map, a_set, atoms, pairs, same
 from reconciler.resources.actuator import OpView, Outcome, Scope

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from errno import EEXIST, EIO
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -68,8 +67,7 @@ def _flags(field: str) -> str:
     return f"{name}={''.join(sorted(re.findall(r'[+-][a-z_]+', value), key=lambda flag: flag[1:]))}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsFlow(Resource):
+class OvsFlow(Resource, frozen=True, kw_only=True):
     """``actions`` as ovs-ofctl prints them. ``label``: 16 bits of the cookie, for whoever makes flows to know them by."""
 
     kind: ClassVar[str] = "ovs-flow"

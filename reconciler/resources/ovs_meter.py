@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from errno import EEXIST, EIO
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,8 +23,7 @@ def ovs_meter_key(bridge: str, number: int) -> Key:
     return Key("ovs-meter", "", f"{bridge}/{number}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsMeter(Resource):
+class OvsMeter(Resource, frozen=True, kw_only=True):
     """``rate`` in kbit/s, ``burst`` in kbit; what is above is dropped. A meter carries no mark: on a bridge of ours all of
     them are ours, on another those that the inventory knows."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
+
+from msgspec import Struct
 
 from reconciler.host.ovsdb import a_map, a_set, atoms, pairs
 from reconciler.resources.resource import Entries
@@ -49,8 +50,7 @@ Reader = Callable[[Any, Named], Any]
 """A column's value, as RFC 7047 has it, to a field's."""
 
 
-@dataclass(frozen=True, eq=False)
-class Form:
+class Form(Struct, frozen=True, eq=False, dict=True):
     """``table``, its ``columns`` by field, and where rows of it are referred to: (table, column) of the parent's, whose
     name is in field ``parent_field`` ("" : the only row of that table). Without a parent it stands by itself."""
 
@@ -83,7 +83,7 @@ class Form:
         return row
 
     def managed(self, spec: Any) -> list[str]:
-        return [f.name for f in fields(spec) if f.name in self.columns]
+        return [name for name in spec.__struct_fields__ if name in self.columns]
 
 
 def _reader(column: Column) -> Reader:

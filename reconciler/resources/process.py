@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EIO, ENOENT
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,8 +21,7 @@ def process_key(name: str, netns: str = "") -> Key:
     return Key("process", netns, name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process(Resource):
+class Process(Resource, frozen=True, kw_only=True):
     """``program`` is one of ``reconciler.host.programs``; ``arguments`` follow the runtime folder. ``after`` are what must
     stand before it is started (files, links). ``dev`` is the interface of its namespace that it works on: when that is made
     anew, so is the process. It is marked by its environment; when it ended, it is missing, and the

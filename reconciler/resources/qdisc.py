@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EINVAL, ENODEV, ENOENT
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,8 +23,7 @@ def qdisc_key(netns: str, dev: str) -> Key:
     return Key("qdisc", netns, dev)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Qdisc(OnLink):
+class Qdisc(OnLink, frozen=True, kw_only=True):
     """A token bucket filter (tc-tbf(8)) at the root of ``dev``: ``rate`` in bits a second, ``burst`` in KiB that may pass at
     once, ``limit`` in bytes that may wait. The handle 636e: is our mark. Any other ``type`` is somebody else's."""
 

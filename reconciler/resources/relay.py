@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.host.attendant import listen
@@ -22,8 +21,7 @@ def relay_key(protocol: str, first: int, last: int, address: str = "") -> Key:
     return Key("relay", "", f"{protocol}/{ports}" + (f"/{address}" if address else ""))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relay(Attended):
+class Relay(Attended, frozen=True, kw_only=True):
     """``protocol``: tcp | udp. Ports ``first`` to ``last`` of the addresses ``bind`` are held; what comes in on an
     address of ``serve`` (``::1``; ``::``: any of IPv6) is passed on to ``to``, ports from ``to_port`` on."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.host.attendant import listen
@@ -24,8 +23,7 @@ def resolver_key(netns: str) -> Key:
     return Key("resolver", netns, ADDRESS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolver(Attended):
+class Resolver(Attended, frozen=True, kw_only=True):
     """It knows the names of ``networks``, asks ``servers`` for what no network here knows, and keeps questions about
     addresses of ``local`` (CIDRs) to itself."""
 
@@ -37,11 +35,11 @@ class Resolver(Attended):
     local: tuple[str, ...]
 
     def needs(self) -> Iterable[Need]:
-        yield from super(Resolver, self).needs()
+        yield from super().needs()
         yield Need((netns_key(self.key.netns),))
 
     def hangs_on(self) -> Iterable[Key]:
-        yield from super(Resolver, self).hangs_on()
+        yield from super().hangs_on()
 
     def sockets(self, host: Host) -> Sequence[socket]:
         with host.netns(self.key.netns).entered():

@@ -9,11 +9,14 @@ frozen dataclasses), so that specs compare, hash and travel as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from reconciler.errors import Origin
+from reconciler.sourced import Sourced
 
 Data = dict[str, Any]
 Shapes = Mapping[str, type]
@@ -85,8 +88,11 @@ class Change(NamedTuple):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a spec that has fields of its own."""
+
+
+class Entries(Part, frozen=True):
     """Some entries of a map that others write to as well: only those named are managed. ``""``: that one is not there."""
 
     pairs: tuple[tuple[str, str], ...] = ()
@@ -117,12 +123,11 @@ class Seen(Protocol):
         """Observed resources whose ``hangs_on()`` names ``key``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class Resource(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all specs; see the module's text. Subclasses add fields, most of them ``| None = None``."""
 
     key: Key
-    origin: Origin = field(default=Origin(), compare=False)
+    origin: Origin = Origin()
 
     kind: ClassVar[str] = ""
     batch: ClassVar[str] = ""  # ops of one batch name go down together, through one actuator
@@ -223,6 +228,11 @@ class Resource:
         """The managed fields as JSON-native data; key and origin left out."""
         return {name: _plain(value) for name in spec_fields(type(self)) if (value := getattr(self, name)) is not None}
 
+    @classmethod
+    def from_data(cls, data: Data) -> Data:
+        """The fields that :meth:`data` gives, as the class has them: for kinds that show a field in another shape."""
+        return data
+
 
 _SPEC_FIELDS: dict[type, tuple[str, ...]] = {}
 
@@ -231,7 +241,7 @@ def spec_fields(cls: type[Resource]) -> tuple[str, ...]:
     """The names of the fields that make up a kind's spec, in declaration order."""
     names = _SPEC_FIELDS.get(cls)
     if names is None:
-        names = _SPEC_FIELDS[cls] = tuple(f.name for f in fields(cls) if f.name not in ("key", "origin"))
+        names = _SPEC_FIELDS[cls] = tuple(name for name in cls.__struct_fields__ if name not in ("key", "origin"))
     return names
 
 
@@ -244,8 +254,8 @@ def satisfied(seen: Any, wanted: Any) -> bool:
         return isinstance(seen, Entries) and wanted.within(seen)
     if _are_specs(wanted) and _are_specs(seen):
         return len(seen) == len(wanted) and all(map(satisfied, seen, wanted))
-    if seen is not None and type(seen) is type(wanted) and is_dataclass(wanted):
-        return all(satisfied(getattr(seen, f.name), getattr(wanted, f.name)) for f in fields(wanted))
+    if seen is not None and type(seen) is type(wanted) and isinstance(wanted, Part):
+        return all(satisfied(getattr(seen, name), getattr(wanted, name)) for name in wanted.__struct_fields__)
     return False
 
 
@@ -256,18 +266,18 @@ def again(was: Any, seen: Any) -> Any:
         return was.against(seen)
     if _are_specs(was) and _are_specs(seen) and len(was) == len(seen):
         return tuple(map(again, was, seen))
-    if type(was) is type(seen) and is_dataclass(was) and not isinstance(was, type):
+    if type(was) is type(seen) and isinstance(was, Part):
         changed = {
-            f.name: part
-            for f in fields(was)
-            if (part := again(old := getattr(was, f.name), getattr(seen, f.name))) is not old
+            name: part
+            for name in was.__struct_fields__
+            if (part := again(old := getattr(was, name), getattr(seen, name))) is not old
         }
         return replace(was, **changed) if changed else was
     return was
 
 
 def _are_specs(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and is_dataclass(value[0])
+    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Part)
 
 
 def _cut(seen: Any, wanted: Any) -> Any:
@@ -277,8 +287,8 @@ def _cut(seen: Any, wanted: Any) -> Any:
         return wanted.of(seen)
     if _are_specs(wanted) and _are_specs(seen) and len(seen) == len(wanted):
         return tuple(map(_cut, seen, wanted))
-    if type(seen) is type(wanted) and is_dataclass(wanted) and not isinstance(wanted, type):
-        cut = {f.name: _cut(getattr(seen, f.name), getattr(wanted, f.name)) for f in fields(wanted)}
+    if type(seen) is type(wanted) and isinstance(wanted, Part):
+        cut = {name: _cut(getattr(seen, name), getattr(wanted, name)) for name in wanted.__struct_fields__}
         return replace(wanted, **cut)
     return seen
 
@@ -291,8 +301,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return [item if type(item) in _ATOMS else _plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(item) for f in fields(value) if (item := getattr(value, f.name)) is not None}
+    if isinstance(value, Part):
+        return {name: _plain(item) for name in value.__struct_fields__ if (item := getattr(value, name)) is not None}
     return value
 
 

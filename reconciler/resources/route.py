@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EEXIST, EHOSTUNREACH, ENETUNREACH, ENODEV, ENOENT, ESRCH
 from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING, ClassVar
@@ -38,8 +37,7 @@ def route_key(netns: str, to: str, metric: int = 0, table: int = MAIN_TABLE) -> 
     return Key("route", netns, name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route(Resource):
+class Route(Resource, frozen=True, kw_only=True):
     """A route. ``type`` is ``unicast``, ``blackhole``, ``unreachable`` or ``prohibit``; ``dev`` and ``via`` as in
     ip-route(8), "" for none. ``protocol`` (RTPROT_*) is only observed, on what is not ours: it is put back with it."""
 

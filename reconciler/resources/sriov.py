@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from errno import EBUSY, EIO, ENODEV
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -21,8 +20,7 @@ def sriov_key(pf: str) -> Key:
     return Key("sriov", "", pf)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sriov(Resource):
+class Sriov(Resource, frozen=True, kw_only=True):
     """``vfs``: the number of virtual functions. ``eswitch``: legacy | switchdev."""
 
     kind: ClassVar[str] = "sriov"

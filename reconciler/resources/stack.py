@@ -6,8 +6,9 @@ Fourteen values a sandbox, each a resource of its own, would be two thirds of al
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
+
+from msgspec.structs import replace
 
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.netns import netns_key
@@ -24,8 +25,7 @@ def stack_key(netns: str) -> Key:
     return Key("stack", netns, "sysctls")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stack(Resource):
+class Stack(Resource, frozen=True, kw_only=True):
     """Sysctls of a namespace, as (slash path below /proc/sys, value), in the order in which they are written."""
 
     kind: ClassVar[str] = "stack"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.resources.actuator import OpView, Outcome, Scope
@@ -23,8 +22,7 @@ def sysctl_key(netns: str, path: str) -> Key:
     return Key("sysctl", netns, path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sysctl(Resource):
+class Sysctl(Resource, frozen=True, kw_only=True):
     """One value. ``dev`` names the interface when it is a per-interface value. ``first`` are sysctls that must
     be written before this one (accept_ra before forwarding)."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from errno import EIO, ENODEV
 from time import sleep
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from msgspec.structs import replace
 
 from reconciler.host import sysfs
 from reconciler.netlink.link import IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, RTM_GETLINK, RawLink, mac_bytes, set_link
@@ -31,8 +32,7 @@ def vf_key(pf: str, index: int) -> Key:
     return Key("vf", "", f"{pf}/{index}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vf(Resource):
+class Vf(Resource, frozen=True, kw_only=True):
     """``vlan`` 0: none. Rates in Mbit/s, 0: no limit. ``protocol``: 802.1Q | 802.1ad. ``link_state``: auto | enable |
     disable. ``driver``: what it is bound to, like vfio-pci. ``user``: whose it is, ``NETWORK/ENDPOINT``; nothing of the
     host, only remembered."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from errno import EEXIST, ENOENT, ENOKEY, EPROTONOSUPPORT, ESRCH
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from reconciler.netlink import xfrm as wire
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.requests import Requests
-from reconciler.resources.resource import Key, Need, Observed, Resource
+from reconciler.resources.resource import Key, Need, Observed, Part, Resource
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -62,8 +61,7 @@ def _unusable(file: str, key_id: str) -> str:
     return f"no usable key {key_id!r} in {file}: it needs mode 0600, root as owner, a line '{key_id} HEX' of 32 bytes or more"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secret(Resource):
+class Secret(Resource, frozen=True, kw_only=True):
     """A key in a file: never made by us, only built on. It is there when the file is regular, only readable by its
     owner, who is root or us, and has a line with the id and at least 32 bytes in hexadecimal digits."""
 
@@ -80,8 +78,7 @@ class Secret(Resource):
         return _unusable(self.file, self.id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRef:
+class KeyRef(Part, frozen=True, kw_only=True):
     """A key by the file and the id that it has there; seen, and in none of the files that we know: by fingerprint."""
 
     file: str
@@ -92,8 +89,7 @@ class KeyRef:
         return self.file or "any file", self.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XfrmState(Resource):
+class XfrmState(Resource, frozen=True, kw_only=True):
     """An ESP security association from ``src`` to ``dst``. Its own key is derived from the file's for this direction
     of this pair of nodes, so no two associations share one."""
 
@@ -120,8 +116,7 @@ class XfrmState(Resource):
             yield Need((secret_key(*self.secret.place),), _unusable(*self.secret.place))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XfrmPolicy(Resource):
+class XfrmPolicy(Resource, frozen=True, kw_only=True):
     """What holds of packets from ``src`` to ``dst`` at a UDP port. ``action``: ``esp`` (only encrypted: by the state
     ``spi``, where that is set), or ``block``. In force before what it guards."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from reconciler.review.escape import visible, xml
 from reconciler.topology.allocate import reserved
@@ -12,8 +13,7 @@ from reconciler.topology.groups import Group, Layout, cover, inside
 from reconciler.topology.view import BlockView, EndpointView, NetworkView, Subnet, SubnetView, Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(Struct, frozen=True):
     """A line of the tree, and what is below it."""
 
     text: str

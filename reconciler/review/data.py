@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins
 
 from reconciler.engine.result import Check, Report, Rollback, Status
 from reconciler.host.bgp import BgpRoute, Routes
@@ -44,7 +45,7 @@ def _rollback_to_data(rollback: Rollback | None) -> dict[str, Any] | None:
 
 def checks_to_data(checks: Iterable[Check]) -> dict[str, Any]:
     """What the doctor found."""
-    return {"format": "cnm-doctor", "format_version": FORMAT_VERSION, "checks": [asdict(check) for check in checks]}
+    return {"format": "cnm-doctor", "format_version": FORMAT_VERSION, "checks": to_builtins(list(checks))}
 
 
 def _routes_to_data(routes: Routes) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.review.escape import visible, xml
 from reconciler.topology.view import EndpointView, NetworkView, Topology
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
+class _Picture(Struct, frozen=True):
     networks: tuple[NetworkView, ...]
     sandboxes: tuple[str, ...]
     edges: tuple[tuple[str, str, EndpointView], ...]  # sandbox, network, endpoint

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.planner.plan import Action, Op, Plan
 from reconciler.resources.resource import Impact
@@ -14,8 +15,7 @@ SYMBOLS = {"create": "+", "update": "~", "recreate": "-/+", "delete": "-", "adop
 NO_DOCUMENT = "no longer asked for"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One resource of a plan. ``changes`` are (field, before, after) in words."""
 
     sort: str  # a key of SYMBOLS
@@ -26,8 +26,7 @@ class Line:
     along: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """What a plan does for one document, in execution order."""
 
     title: str

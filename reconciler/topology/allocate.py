@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 
+from msgspec import Struct
+
 from reconciler.topology.view import Address, BlockView, Subnet, SubnetView
 
 # What libnetwork hands out when nobody says a subnet (its documented default-address-pools): (base, length).
@@ -34,15 +36,14 @@ def free_subnet(taken: Iterable[Subnet]) -> IPv4Network | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(Struct, frozen=True):
     """For whom an address is, as far as a strategy may go by it. ``labels`` are the sandbox's, over them the
     endpoint's own. ``static``: its manifest names the address."""
 
     endpoint: str  # network/name
     node: str
     namespace: str
-    labels: Mapping[str, str] = field(hash=False)
+    labels: Mapping[str, str]
     static: bool = False
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.errors import Origin
 from reconciler.manifest.document import Document
@@ -78,8 +80,7 @@ def spec_of(document: Document) -> EndpointSpec:
     return model.spec
 
 
-@dataclass(slots=True)
-class _Plug:
+class _Plug(Struct):
     """An endpoint while it is being resolved."""
 
     document: Document

@@ -8,11 +8,12 @@ padding is no group, so nobody can be in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field
 
 from reconciler.manifest.model import Model
@@ -49,14 +50,13 @@ class GroupSpec(Model):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """A group with its prefixes: ``cidrs`` in the order of the network's subnets, None where it has no part. ``path`` are
     the names of the groups around it and its own; ``labels`` what its nodes must have, by all of those. ``place`` is where
     it is written, below ``spec.options``."""
 
     path: tuple[str, ...]
-    labels: Mapping[str, str] = field(hash=False)
+    labels: Mapping[str, str]
     cidrs: tuple[Subnet | None, ...]
     routers: tuple[Address, ...]
     groups: tuple[Group, ...]
@@ -212,8 +212,7 @@ def _prefix_faults(whole: Group, group: Group, spec: GroupSpec, beside: Sequence
             yield (*group.place, "cidrs"), text, "write the prefixes of all of them, or of none"
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True, dict=True):
     """The tree, and the leaf that each node is in, by name; a node that fits none is left out. ``alone``: the manifests
     name no nodes, so there is one, under any name."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from reconciler.manifest.document import Document
 from reconciler.manifest.kinds.network import Network

@@ -14,14 +14,15 @@ from heapq import heappop, heappush
 from ipaddress import collapse_addresses
 from typing import Any
 
+from msgspec import Struct
+
 from reconciler.topology.allocate import Asker, Pool
 from reconciler.topology.groups import Group, Layout, inside, prefix
 from reconciler.topology.space import Space
 from reconciler.topology.view import Address, BlockView, Subnet
 
 
-@dataclass(frozen=True, slots=True)
-class Owners:
+class Owners(Struct, frozen=True):
     """Whose endpoints share blocks: ``TENANT:SEGMENT``, by the labels of these names; without the first one the tenant is
     the sandbox's Kubernetes namespace."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.errors import ManifestError, Origin, PlanError, Problem
 from reconciler.manifest.document import Document
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from reconciler.manifest.kinds.bgpconfiguration import BGPConfiguration
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """``lock`` is the lock file as it should be. ``conflicts`` are clashes with the host, not with the manifests."""
 
     topology: Topology

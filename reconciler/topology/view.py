@@ -4,12 +4,14 @@ followed, every address decided, every default filled in."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec import Struct, field
 
 from reconciler.errors import Origin
 from reconciler.manifest.document import Document
+from reconciler.sourced import Sourced
 
 if TYPE_CHECKING:
     from reconciler.policy.view import Policies
@@ -19,8 +21,7 @@ Interface = IPv4Interface | IPv6Interface
 Subnet = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class BlockView:
+class BlockView(Struct, frozen=True):
     """A part of a subnet that is one node's, so that one route leads to all addresses in it. ``owner`` is for whom it is
     there, where a strategy keeps askers apart; "": for all. ``node`` "": nobody's at present."""
 
@@ -29,8 +30,7 @@ class BlockView:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolView:
+class PoolView(Struct, frozen=True):
     """Addresses for routed networks (IPPool). ``nodes`` are those that get blocks of ``block_length``, at most
     ``max_blocks`` each; ``strict``: they borrow none. ``encapsulation``: never | always | cross-subnet, in a ``tunnel``:
     vxlan | ipip."""
@@ -50,8 +50,7 @@ class PoolView:
     disabled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SubnetView:
+class SubnetView(Struct, frozen=True):
     """One subnet of a network. ``gateway`` is None when the network has none (isolated mode). Subnets of one
     ``segment`` (numbered from 0) share a link layer; most drivers have one only. ``blocks`` are those of all nodes, by
     address, where the driver allocates by blocks."""
@@ -66,8 +65,7 @@ class SubnetView:
     pool: PoolView | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RouteView:
+class RouteView(Struct, frozen=True):
     """An extra route inside a sandbox. ``via`` None: on the link itself. ``metric`` 0: the kernel's default."""
 
     to: Subnet
@@ -76,16 +74,14 @@ class RouteView:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class RateView:
+class RateView(Struct, frozen=True):
     """``rate`` in bits a second; ``burst`` in KiB, 0: what suits the rate."""
 
     rate: int
     burst: int
 
 
-@dataclass(frozen=True, slots=True)
-class PublishView:
+class PublishView(Struct, frozen=True):
     """Ports ``first`` to ``last`` of the host that lead to those from ``to`` on in a sandbox. ``protocol``: tcp | udp |
     sctp. ``addresses`` are the host's; none: all of them."""
 
@@ -97,8 +93,7 @@ class PublishView:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxView:
+class SandboxView(Struct, frozen=True):
     """A network stack. ``netns`` is what resource keys carry: the sandbox's own name; its container's for
     ``stack: {container: ...}``; ``""`` for the host; ``NAME.HASH`` for a namespace that others made.
 
@@ -121,8 +116,7 @@ class SandboxView:
     ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointView:
+class EndpointView(Sourced, frozen=True):
     """One attachment of a sandbox to a network.
 
     ``addresses`` carry the subnet's prefix length, IPv4 first. ``gateway4``/``gateway6`` is the next hop of
@@ -130,6 +124,8 @@ class EndpointView:
     ``local`` is False for endpoints of sandboxes on other nodes (drivers that span hosts render those as peers).
     ``sysctls`` are per interface, relative to ``net/FAMILY/conf/IFNAME``: ``ipv4/rp_filter``.
     """
+
+    aside: ClassVar[frozenset[str]] = frozenset({"document"})
 
     name: str
     network: str
@@ -159,7 +155,7 @@ class EndpointView:
     dscp: int | None = None
     on_device: tuple[int, ...] = ()  # IP versions whose default route is this interface, without a next hop
     group: str = ""  # the EndpointGroup that it is in
-    document: Document | None = field(default=None, compare=False, repr=False)
+    document: Document | None = None
 
     def at(self, *path: str | int) -> Origin:
         """Where a part of its manifest is written: ``at("spec", "options", "mode")``."""
@@ -170,8 +166,7 @@ class EndpointView:
         return self.document is not None and self.document.says("spec", *path)
 
 
-@dataclass(frozen=True, slots=True)
-class SpeakerView:
+class SpeakerView(Struct, frozen=True):
     """How a node speaks BGP. ``reflector``: it passes on what others of its AS tell it (RFC 4456). ``config_file`` and
     ``sockets`` are FRR's. ``include_file``, ``bird_config`` and ``bird_socket`` are those of a BIRD that somebody else runs, ""
     where it is our own."""
@@ -187,8 +182,7 @@ class SpeakerView:
     bird_socket: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeView:
+class NodeView(Struct, frozen=True):
     """A host that the manifests name. ``addresses`` are its underlay addresses."""
 
     name: str
@@ -199,8 +193,7 @@ class NodeView:
     bgp: SpeakerView | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkView:
+class NetworkView(Sourced, frozen=True):
     """A network as this node sees it. ``options`` is the validated ``Options`` model of its driver.
 
     ``endpoints`` are all endpoints of all nodes, by name; ``sandboxes`` only matter for the networks ``host``
@@ -208,6 +201,8 @@ class NetworkView:
     ``vnis`` are the virtual network identifiers of its segments, for drivers that have such. ``nodes`` are all hosts.
     ``joined`` is the network of whose switch this one's endpoints are ports.
     """
+
+    aside: ClassVar[frozenset[str]] = frozenset({"document"})
 
     name: str
     driver: str
@@ -226,7 +221,7 @@ class NetworkView:
     policy_default: str = "allow"  # what holds for its endpoints where no policy decides: allow or deny
     filtered: bool = False  # policies are about its endpoints: traffic inside the network must pass them too
     joined: NetworkView | None = None
-    document: Document | None = field(default=None, compare=False, repr=False)
+    document: Document | None = None
 
     def at(self, *path: str | int) -> Origin:
         """Where a part of its manifest is written: ``at("spec", "options", "mode")``."""
@@ -250,8 +245,7 @@ class NetworkView:
         return any(subnet.cidr.version == 6 for subnet in self.subnets)
 
 
-@dataclass(frozen=True, slots=True)
-class HostRoute:
+class HostRoute(Struct, frozen=True):
     """A route of the host that is not ours: what an automatic or explicit subnet must not cover. ``daemon``: a routing
     daemon's (BIRD, zebra)."""
 
@@ -260,8 +254,7 @@ class HostRoute:
     daemon: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HostSocket:
+class HostSocket(Struct, frozen=True):
     """A port of the host on which somebody else listens. ``address`` is ``::`` too for what takes both families
     (``both``)."""
 
@@ -271,8 +264,7 @@ class HostSocket:
     both: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HostLink:
+class HostLink(Struct, frozen=True):
     """An interface of the host that is not ours. ``type`` is the kernel's kind, "" for hardware; ``addresses`` are
     its global ones, with prefix length; ``parent`` is the interface of the host that it rides on, ``master`` the one
     that it is a port of, "" for none; ``device`` is the hardware's place, like pci/0000:01:00.0; ``mode`` is what kinds
@@ -289,8 +281,7 @@ class HostLink:
     up: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PhysicalFunction:
+class PhysicalFunction(Struct, frozen=True):
     """A NIC that can have virtual functions. ``vfs`` are those that it has now, ``limit`` how many it can have.
     ``used`` are (number, whose): ``NETWORK/ENDPOINT`` for what we gave away, else what the host says of it."""
 
@@ -304,8 +295,7 @@ class PhysicalFunction:
     used: tuple[tuple[int, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(Struct, frozen=True):
     """What checking and rendering may know of the host: read once, saved in snapshots, no secrets.
 
     ``ra_links`` are interfaces whose default route came from a router advertisement. ``uplink_mtu`` is the
@@ -325,10 +315,11 @@ class NodeFacts:
     sockets: tuple[HostSocket, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GroupView:
+class GroupView(Sourced, frozen=True):
     """An EndpointGroup. ``members`` are the names of its endpoints on its network, of all nodes; ``nodes`` those that
     have one. ``vlan`` 0: none. ``provides`` and ``consumes`` are the names of Contracts."""
+
+    aside: ClassVar[frozenset[str]] = frozenset({"document"})
 
     name: str
     network: str
@@ -339,13 +330,14 @@ class GroupView:
     provides: tuple[str, ...]
     consumes: tuple[str, ...]
     origin: Origin
-    document: Document = field(compare=False, repr=False)
+    document: Document
 
 
-@dataclass(frozen=True, slots=True)
-class TenantView:
+class TenantView(Sourced, frozen=True):
     """A Tenant with its groups, by name. ``fabric`` is the AciFabric that carries it, "" for none; ``fabric_name`` and
     ``vrf`` are what it and its VRF are called there; ``existing``: others made it there."""
+
+    aside: ClassVar[frozenset[str]] = frozenset({"document"})
 
     name: str
     networks: tuple[str, ...]
@@ -355,11 +347,10 @@ class TenantView:
     vrf: str
     existing: bool
     origin: Origin
-    document: Document = field(compare=False, repr=False)
+    document: Document
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(Struct, frozen=True):
     """Everything, resolved, for ``node``. Tuples are sorted by name, so that what follows is deterministic."""
 
     node: str
@@ -367,7 +358,7 @@ class Topology:
     networks: tuple[NetworkView, ...]
     sandboxes: tuple[SandboxView, ...]  # those on this node
     others: tuple[Document, ...] = ()  # documents of the kinds that features own
-    facts: NodeFacts = field(default=NodeFacts())  # empty where no host was looked at
+    facts: NodeFacts = NodeFacts()  # empty where no host was looked at
     policies: Policies | None = None  # who may reach whom, where anything is said about it
     tenants: tuple[TenantView, ...] = ()
 

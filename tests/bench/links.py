@@ -145,13 +145,13 @@ def _resources(links: Links) -> Iterator[Resource]:
             case "bridge":
                 yield Link(key=key, type="bridge", up=True)
             case "vxlan":
-                yield Link(key=key, type="vxlan", up=True, info=infos()["vxlan"](vni=n + 1, local=LOCAL, port=4789))  # type: ignore[call-arg]
+                yield Link(key=key, type="vxlan", up=True, info=infos()["vxlan"](vni=n + 1, local=LOCAL, port=4789))
             case "veth":
                 other = link_key("peers", f"p{n}")
                 yield Link(key=key, type="veth", up=True, peer=Peer(netns="peers", name=f"p{n}"))
                 yield Link(key=other, type="veth", maker=key)
             case _:
-                info = infos()["macvlan"](mode="bridge")  # type: ignore[call-arg]
+                info = infos()["macvlan"](mode="bridge")
                 yield Link(key=key, type="macvlan", up=True, parent=link_key("", PARENT), info=info)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+
+from msgspec.structs import replace
 
 from reconciler.drivers.romana import RomanaOptions, Way, layout_of, ways
 from reconciler.errors import Origin

@@ -6,8 +6,9 @@ A case with a ``before.yaml`` has all of that on the fabric; the others have wha
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from reconciler.engine.controller import NetworkController
 from reconciler.planner.file import snapshot_to_data

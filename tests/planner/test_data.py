@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from msgspec.structs import fields
 
 from reconciler.errors import Origin
 from reconciler.resources.data import from_data, key_from_data, to_data

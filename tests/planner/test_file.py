@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.planner.file import check_stale, plan_from_data, plan_to_data, snapshot_from_data, snapshot_to_data
 from reconciler.planner.fingerprint import fingerprint

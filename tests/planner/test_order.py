@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from time import process_time
+
+from msgspec.structs import replace
 
 from reconciler.planner.file import plan_to_data
 from reconciler.planner.plan import Plan

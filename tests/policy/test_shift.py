@@ -135,7 +135,7 @@ def test_a_rule_that_is_none_of_ours_is_not_guessed_at(tmp_path: Path) -> None:
     for key, seen in items.items():
         if key.kind == "nft-chain" and key.name.endswith("/to-back"):
             assert isinstance(seen.resource, NftChain)
-            from dataclasses import replace
+            from msgspec.structs import replace
 
             from reconciler.resources.nft import Rule
 

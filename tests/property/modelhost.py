@@ -3,9 +3,11 @@ declarations that it goes by against the real one."""
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
 from ipaddress import ip_interface
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.planner.plan import Action, Observation, Op, Plan
 from reconciler.planner.seen import SeenIndex
@@ -101,10 +103,10 @@ def _arranged(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 
 def overlay(seen: Any, wanted: Any) -> Any:
     """``seen`` with every field that ``wanted`` manages."""
-    names = spec_fields(type(wanted)) if isinstance(wanted, Resource) else [f.name for f in fields(wanted)]
+    names = spec_fields(type(wanted)) if isinstance(wanted, Resource) else wanted.__struct_fields__
     changes = {}
     for name in names:
         value, now = getattr(wanted, name), getattr(seen, name)
         if value is not None:
-            changes[name] = overlay(now, value) if is_dataclass(value) and type(now) is type(value) else value
+            changes[name] = overlay(now, value) if isinstance(value, Struct) and type(now) is type(value) else value
     return replace(seen, **changes)

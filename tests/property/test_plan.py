@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from reconciler.planner.diff import make_plan
 from reconciler.planner.file import plan_from_data, plan_to_data, snapshot_from_data, snapshot_to_data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from dataclasses import replace
 from io import StringIO
 from xml.etree import ElementTree as ET
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from msgspec.structs import replace
 from rich.console import Console
 
 from reconciler.engine.result import Check, Explanation, Report, State, Status, StatusRow

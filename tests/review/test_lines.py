@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.planner.plan import Action, Op
 from reconciler.planner.reason import difference

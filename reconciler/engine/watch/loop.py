@@ -10,10 +10,12 @@ import select
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.engine.controller import NetworkController
 from reconciler.engine.doctor import require_capabilities, require_kernel
@@ -50,8 +52,7 @@ class Source(Protocol):
     def serve(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """``interval``: seconds between two looks at everything, a fifth more or less at random. ``applied`` gives the
     manifests that were last applied, ``remember`` stores these texts as such."""
 

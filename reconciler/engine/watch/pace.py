@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from reconciler.resources.resource import Key
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Seconds. After a repair, and after a failure, an object waits ``first``, doubled each time, at most ``most``.
     Repaired ``fight`` times within ``window`` it is left alone for ``truce``."""
 
@@ -21,8 +21,7 @@ class Limits:
     truce: float = 600.0
 
 
-@dataclass(slots=True)
-class _Object:
+class _Object(Struct):
     repairs: deque[float] = field(default_factory=deque)
     failures: int = 0
     not_before: float = 0.0

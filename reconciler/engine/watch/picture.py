@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import chain
+
+from msgspec import Struct, field
 
 from reconciler.engine.observe import observe, read_facts
 from reconciler.host.host import Host
@@ -23,8 +24,7 @@ _BELONG = {"link": ("link", "address", "route", "neighbour", "fdb", "sysctl", "q
 """What to read again after an event: an interface that is renamed, moved or set down changes what hangs on it."""
 
 
-@dataclass(slots=True)
-class Dirty:
+class Dirty(Struct):
     """What is to be read again. ``everything``: events were lost, or time has passed."""
 
     everything: bool = False

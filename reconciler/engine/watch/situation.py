@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.errors import Problem
 from reconciler.planner.plan import Pending
@@ -20,8 +21,7 @@ class Mode(StrEnum):
     APPLY = "apply"  # follow the files
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """``drift`` are keys that are otherwise than wanted and that are (or, when only observing, would be) repaired;
     ``fights`` those that are left alone; ``failing`` with the kernel's words. ``invalid`` says what is wrong with the
     files while an earlier state of them is kept up; ``commit`` is the fingerprint of what was last applied, or the

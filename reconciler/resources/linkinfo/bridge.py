@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import ClassVar, Self
+
+from msgspec.structs import replace
 
 from reconciler.netlink.table import BE16, FLAG8, FLAG32, U16, U32, Attribute, Table, choice
 from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.linkinfo.vlan import PROTOCOLS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bridge(LinkInfo):
+class Bridge(LinkInfo, frozen=True, kw_only=True):
     """IFLA_BR_*. Times are in centiseconds, as the kernel keeps them."""
 
     type: ClassVar[str] = "bridge"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.resources.linkinfo.info import LinkInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dummy(LinkInfo):
+class Dummy(LinkInfo, frozen=True, kw_only=True):
     """It has no fields of its own."""
 
     type: ClassVar[str] = "dummy"

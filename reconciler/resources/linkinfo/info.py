@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
+from msgspec.structs import replace
+
 from reconciler.netlink.table import Table
-from reconciler.resources.resource import Claim, Key, satisfied
+from reconciler.resources.resource import Claim, Key, Part, satisfied
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkInfo:
+class LinkInfo(Part, frozen=True, kw_only=True):
     """The fields of IFLA_INFO_DATA of one kind. As in all specs, a field left None is not managed. Subclasses add
     fields, each with an attribute of the same name in ``table``."""
 
@@ -25,7 +25,7 @@ class LinkInfo:
 
     def encode(self) -> bytes:
         """The attributes of the fields that are not None."""
-        return self.table.encode({f.name: getattr(self, f.name) for f in fields(self)})
+        return self.table.encode({name: getattr(self, name) for name in self.__struct_fields__})
 
     def obstacle(self, new: Self) -> str:
         """Why this, as seen, cannot become ``new`` in place; "" when it can."""
@@ -36,7 +36,7 @@ class LinkInfo:
 
     def restorable(self) -> Self:
         """These fields, as seen, to make the interface again with: without what is only ever seen."""
-        return replace(self, device=None) if self.character_device else self  # type: ignore[call-arg]  # there it is
+        return replace(self, device=None) if self.character_device else self
 
     def claims(self, netns: str) -> Iterable[Claim]:
         """What there can be only one of in a namespace: a VNI on a port."""

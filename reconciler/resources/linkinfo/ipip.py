@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.netlink.table import IP, U8, Attribute, Table
@@ -11,8 +10,7 @@ from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.resource import Claim
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ipip(LinkInfo):
+class Ipip(LinkInfo, frozen=True, kw_only=True):
     """IFLA_IPTUN_* (include/uapi/linux/if_tunnel.h). Without a far end, which there is none of here: a packet goes to the
     next hop of its route (ip_tunnel_xmit in net/ipv4/ip_tunnel.c). ``ttl`` 0: that of the packet inside."""
 

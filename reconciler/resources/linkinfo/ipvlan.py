@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.netlink.table import U16, Attribute, Table, choice
@@ -14,8 +13,7 @@ MODES = {"l2": 0, "l3": 1, "l3s": 2}
 FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ipvlan(LinkInfo):
+class Ipvlan(LinkInfo, frozen=True, kw_only=True):
     """IFLA_IPVLAN_*. ``mode``: l2 | l3 | l3s. ``flag``: bridge | private | vepa. Both belong to the parent: to change
     them on one is to change them on all that ride there (ipvlan_set_port_mode in drivers/net/ipvlan/ipvlan_main.c)."""
 

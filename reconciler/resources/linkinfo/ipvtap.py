@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.resources.linkinfo.ipvlan import Ipvlan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ipvtap(Ipvlan):
+class Ipvtap(Ipvlan, frozen=True, kw_only=True):
     """The attributes of an ipvlan (drivers/net/ipvlan/ipvtap.c). ``device`` is only ever seen:
     path, owner, mode and number of what a virtual machine opens."""
 

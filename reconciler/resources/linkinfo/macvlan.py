@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import ClassVar, Self
+
+from msgspec.structs import replace
 
 from reconciler.netlink.table import I32, MAC, U16, U32, Attribute, Codec, Table, bits, choice, listed
 from reconciler.netlink.wire import u32
@@ -20,8 +21,7 @@ _MACS = listed(_MACADDR, MAC)
 _SORTED = Codec(_MACS.encode, lambda data: tuple(sorted(_MACS.decode(data))))  # a hash table: no order of its own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Macvlan(LinkInfo):
+class Macvlan(LinkInfo, frozen=True, kw_only=True):
     """IFLA_MACVLAN_*. ``mode``: private | vepa | bridge | passthru | source. ``flags``: nopromisc (passthru only),
     nodst (source only). ``bc_queue_len`` in packets. ``bc_cutoff`` belongs to the parent, and so to all on it
     (Linux 6.4). ``sources``: MAC addresses that mode source listens to, sorted."""

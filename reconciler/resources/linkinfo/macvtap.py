@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.resources.linkinfo.macvlan import Macvlan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Macvtap(Macvlan):
+class Macvtap(Macvlan, frozen=True, kw_only=True):
     """The attributes of a macvlan (drivers/net/macvtap.c). ``device`` is only ever seen:
     path, owner, mode and number of what a virtual machine opens."""
 

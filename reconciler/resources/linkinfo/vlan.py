@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.netlink.table import BE16, U16, Attribute, Table, choice
@@ -13,8 +12,7 @@ from reconciler.resources.resource import Claim, Key
 PROTOCOLS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vlan(LinkInfo):
+class Vlan(LinkInfo, frozen=True, kw_only=True):
     """IFLA_VLAN_*. ``id``: 1 to 4094. ``protocol``: 802.1Q | 802.1ad."""
 
     type: ClassVar[str] = "vlan"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.netlink.table import U32, Attribute, Table
@@ -11,8 +10,7 @@ from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.resource import Claim
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vrf(LinkInfo):
+class Vrf(LinkInfo, frozen=True, kw_only=True):
     """IFLA_VRF_TABLE: the number of the routing table."""
 
     type: ClassVar[str] = "vrf"

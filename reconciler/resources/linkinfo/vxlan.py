@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from reconciler.netlink.table import BE16, FLAG8, IP, U8, U32, Attribute, Table
@@ -11,8 +10,7 @@ from reconciler.resources.linkinfo.info import LinkInfo
 from reconciler.resources.resource import Claim
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vxlan(LinkInfo):
+class Vxlan(LinkInfo, frozen=True, kw_only=True):
     """IFLA_VXLAN_*. ``local`` is the source address of what is sent; its family is that of the socket. ``learning``
     False: where a MAC address is, is told (fdb entries), never guessed from what arrives."""
 

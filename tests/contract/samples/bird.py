@@ -1,5 +1,6 @@
 import sys
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from reconciler.resources.bird import (
     BgpSession,

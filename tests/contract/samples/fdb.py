@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.netlink.fdb import EVERY
 from reconciler.resources.fdb import Fdb, fdb_key

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.resources.file import ConfigFile, file_key
 from tests.contract.sample import Sample

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.resources.folder import Folder, folder_key
 from tests.contract.sample import Sample

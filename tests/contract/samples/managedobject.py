@@ -1,5 +1,6 @@
 import sys
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from reconciler.resources.managedobject import Fabric, ManagedObject, fabric_key, object_key
 from tests.contract.sample import Sample

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.errors import Origin
 from reconciler.resources.attended import ATTENDANT, attendant_process

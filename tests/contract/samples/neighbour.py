@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.resources.link import Link, link_key
 from reconciler.resources.neighbour import Neighbour, neighbour_key

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.resources.link import Link, Peer, link_key
 from reconciler.resources.netns import Netns, netns_key

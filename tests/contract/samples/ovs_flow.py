@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.resources.ovs_flow import OvsFlow, flow_key
 from tests.contract.sample import Sample

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from reconciler.resources.ovs_meter import OvsMeter, ovs_meter_key
 from tests.contract.sample import Sample
