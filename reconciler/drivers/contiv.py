@@ -1,7 +1,7 @@
 """Driver contiv: networks of tenants on one Open vSwitch bridge, all of whose forwarding is flows that are known beforehand.
 
 Where every endpoint is and which addresses it has follows from the manifests, so nothing is learned and next to nothing
-flooded. The flows are ``features/pipeline.py``'s; here are the bridge and its ports.
+flooded. The flows are ``features/openflow/flows.py``'s; here are the bridge and its ports.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from reconciler.features.feature import Feature
 @cache
 def features() -> Mapping[str, Feature]:
     """Feature name to feature."""
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "registry")
+    found = pkgutil.iter_modules(package.__path__)
+    names = sorted(module.name for module in found if not module.ispkg and module.name != "registry")
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
-    found = [module.FEATURE for module in modules if hasattr(module, "FEATURE")]
-    return {feature.name: feature for feature in found}
+    those = [module.FEATURE for module in modules if hasattr(module, "FEATURE")]
+    return {feature.name: feature for feature in those}

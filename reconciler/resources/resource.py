@@ -3,7 +3,7 @@
 A resource is the frozen specification of one thing that the kernel (or a daemon) holds. The same class
 describes what is wanted and what was seen. A field left ``None`` is *not managed*: never compared, never
 written. Field values are JSON-native and hashable (``str``, ``int``, ``bool``, tuples of them, nested
-frozen dataclasses), so that specs compare, hash and travel as they are.
+frozen parts), so that specs compare, hash and travel as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Shapes = Mapping[str, type]
 class Key(NamedTuple):
     """The identity of a resource; prints as ``link/@web-1/eth0``, in the host's own namespace as ``link/br0``.
 
-    A named tuple rather than a dataclass: keys are hashed and compared millions of times, and a tuple does
+    A named tuple: keys are hashed and compared millions of times, and a tuple does
     both in C. ``netns`` is a sandbox's (``SandboxView.netns``), ``""`` the host's own namespace.
     """
 

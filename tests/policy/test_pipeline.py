@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.features.flowmatch import port_masks, prefixes
+from reconciler.features.openflow.match import port_masks, prefixes
 from reconciler.policy.view import Nets, PeerView
 
 ports = st.integers(0, 65535)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from reconciler.errors import Origin, Problem
-from reconciler.features.flowmatch import port_matches, prefixes
+from reconciler.features.openflow.match import port_matches, prefixes
 from reconciler.policy.view import (
     ALWAYS_ICMPV6,
     EGRESS,

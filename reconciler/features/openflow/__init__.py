@@ -1,0 +1,1 @@
+"""Flows of driver contiv, loaded where there are such networks."""
