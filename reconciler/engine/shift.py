@@ -34,7 +34,7 @@ from reconciler.policy.view import ICMP, ICMPV6, TCP, UDP, WITH_PORTS
 from reconciler.resources.address import Address as AddressSpec
 from reconciler.resources.link import Link, link_key
 from reconciler.resources.linkinfo.bridge import Bridge
-from reconciler.resources.resource import Key, Part, Resource
+from reconciler.resources.resource import Key, Resource
 from reconciler.resources.route import MAIN_TABLE, Route
 from reconciler.topology.view import Address, Subnet, Topology
 
@@ -105,7 +105,7 @@ def shift_of(planned: Planned, owner: str) -> Shift:
 
 def _settled(seen: Any, wanted: Any) -> Any:
     """What stands when ``wanted`` was applied to ``seen``: what is not managed stays as it is."""
-    if type(seen) is not type(wanted) or not isinstance(wanted, Part):
+    if type(seen) is not type(wanted) or not isinstance(wanted, Struct):
         return wanted
     kept = {
         name: was if will is None else _settled(was, will)

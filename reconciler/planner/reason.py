@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.resources.resource import Part, Resource, satisfied
+from msgspec import Struct
+
+from reconciler.resources.resource import Resource, satisfied
 
 
 def difference(before: Resource, after: Resource) -> str:
@@ -15,7 +17,7 @@ def difference(before: Resource, after: Resource) -> str:
 
 
 def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
-    if isinstance(wanted, Part) and type(seen) is type(wanted):
+    if isinstance(wanted, Struct) and type(seen) is type(wanted):
         return [
             text
             for part in wanted.__struct_fields__
@@ -46,7 +48,7 @@ def _parts(name: str, seen: Any, wanted: Any) -> list[str]:
 
 def _name(spec: Any) -> str:
     """What one of several nested specs is called: ``interfaces.eth0``; "" when it has no name."""
-    own = getattr(spec, "name", None) if isinstance(spec, Part) else None
+    own = getattr(spec, "name", None) if isinstance(spec, Struct) else None
     return own if isinstance(own, str) else ""
 
 

@@ -16,7 +16,7 @@ from reconciler.errors import Origin
 from reconciler.host.programs import PROGRAMS
 from reconciler.resources.link import Peer
 from reconciler.resources.registry import kinds
-from reconciler.resources.resource import Key, Part, Resource
+from reconciler.resources.resource import Key, Resource
 
 _NETNS = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[0-9a-f]{6})?\Z")
 # What the kernel takes for a name, a sandbox's root may give: control characters too (dev_valid_name in
@@ -138,9 +138,9 @@ def _examine(spec: Any, where: str) -> None:
             for item in value:
                 if isinstance(item, Key):
                     key_from_data(str(item))
-                elif isinstance(item, Part):
+                elif isinstance(item, Struct):
                     _examine(item, where)
-        elif isinstance(value, Part):
+        elif isinstance(value, Struct):
             _examine(value, where)
 
 

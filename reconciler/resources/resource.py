@@ -254,7 +254,7 @@ def satisfied(seen: Any, wanted: Any) -> bool:
         return isinstance(seen, Entries) and wanted.within(seen)
     if _are_specs(wanted) and _are_specs(seen):
         return len(seen) == len(wanted) and all(map(satisfied, seen, wanted))
-    if seen is not None and type(seen) is type(wanted) and isinstance(wanted, Part):
+    if seen is not None and type(seen) is type(wanted) and isinstance(wanted, Struct):
         return all(satisfied(getattr(seen, name), getattr(wanted, name)) for name in wanted.__struct_fields__)
     return False
 
@@ -266,7 +266,7 @@ def again(was: Any, seen: Any) -> Any:
         return was.against(seen)
     if _are_specs(was) and _are_specs(seen) and len(was) == len(seen):
         return tuple(map(again, was, seen))
-    if type(was) is type(seen) and isinstance(was, Part):
+    if type(was) is type(seen) and isinstance(was, Struct):
         changed = {
             name: part
             for name in was.__struct_fields__
@@ -277,7 +277,7 @@ def again(was: Any, seen: Any) -> Any:
 
 
 def _are_specs(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Part)
+    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Struct)
 
 
 def _cut(seen: Any, wanted: Any) -> Any:
@@ -287,7 +287,7 @@ def _cut(seen: Any, wanted: Any) -> Any:
         return wanted.of(seen)
     if _are_specs(wanted) and _are_specs(seen) and len(seen) == len(wanted):
         return tuple(map(_cut, seen, wanted))
-    if type(seen) is type(wanted) and isinstance(wanted, Part):
+    if type(seen) is type(wanted) and isinstance(wanted, Struct):
         cut = {name: _cut(getattr(seen, name), getattr(wanted, name)) for name in wanted.__struct_fields__}
         return replace(wanted, **cut)
     return seen
@@ -301,7 +301,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return [item if type(item) in _ATOMS else _plain(item) for item in value]
-    if isinstance(value, Part):
+    if isinstance(value, Struct):
         return {name: _plain(item) for name in value.__struct_fields__ if (item := getattr(value, name)) is not None}
     return value
 
