@@ -47,8 +47,7 @@ class Announcing(Struct, frozen=True):
     tunnelled: tuple[Subnet, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchPort:
+class SwitchPort(Struct, frozen=True):
     """How an interface of the host becomes a port of a network's switch. ``master`` is its Linux bridge and ``port`` what the
     interface has there; both None where another kind of switch takes it. ``beside`` is what must be there as well: the
     switch itself, its VLANs on that port."""
