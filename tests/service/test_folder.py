@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import threading
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.watch.folder import Folder
+from reconciler.errors import ObservationError
+from reconciler.host.inotify import Inotify
 from reconciler.manifest.source import Texts, find
 
 PATIENCE = 10.0  # seconds until something that must be heard was
@@ -200,3 +203,28 @@ def test_doubt_looks_at_once(tmp_path: Path, listen: Listen) -> None:
     assert here.folder.due(time.monotonic()) == 0.0
     assert here.folder.settled() is False
     assert here.folder.due(time.monotonic()) is None
+
+
+def test_what_the_kernel_has_not_enough_of_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder([str(tmp_path)])
+
+    def no_room(_self: Inotify, _folder: object, _what: int = 0) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inotify, "follow", no_room)
+        with pytest.raises(ObservationError, match=r"max_user_watches"):
+            folder.settled()
+    (tmp_path / "a.yaml").write_text("a: 1\n")
+    assert folder.settled()  # tried again, it is whole
+    (tmp_path / "a.yaml").write_text("a: 2\n")
+    folder.hear()
+    assert folder.due(time.monotonic()) is not None
+    folder.close()
+
+    def no_more(_self: Inotify) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Inotify, "__init__", no_more)
+    with pytest.raises(ObservationError, match=r"max_user_instances"):
+        Folder([str(tmp_path)])

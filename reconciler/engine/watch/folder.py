@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from errno import EACCES, ELOOP, ENOENT, ENOSPC, ENOTDIR
+from errno import EACCES, ELOOP, EMFILE, ENOENT, ENOSPC, ENOTDIR
 from math import inf
 from pathlib import Path
 
@@ -34,7 +34,11 @@ class Folder:
     def __init__(self, sources: Sequence[str], texts: Texts | None = None) -> None:
         self._sources = [source for source in sources if source != "-"]
         self._memory = texts or Texts()
-        self._inotify = Inotify()
+        try:
+            self._inotify = Inotify()
+        except OSError as error:
+            hint = "; raise fs.inotify.max_user_instances" if error.errno == EMFILE else ""
+            raise ObservationError(f"manifests cannot be watched: {error.strerror}{hint}") from None
         self._ways: dict[int, set[str]] = {}  # folders on the way: number -> the names that lead on
         self._whole: dict[int, str] = {}  # folders of manifests: number -> path, without symbolic links
         self._elsewhere = True  # whether other folders or files may be the ones to read

@@ -116,7 +116,10 @@ class Life:
         return not os.path.lexists(path) or os.path.ismount(path)
 
     def _open_folder(self) -> None:
-        names = Inotify()
+        try:
+            names = Inotify()
+        except OSError:  # no instance is left: the look at everything has to do, until there is one
+            return
         try:
             names.follow(NETNS_FOLDER)
         except OSError:  # nobody made a namespace here yet
