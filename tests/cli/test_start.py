@@ -14,7 +14,7 @@ from reconciler.drivers.registry import drivers
 # What takes long to import and what only verbs need that plan or apply. Each with all that is below it.
 HEAVY = frozenset(
     (
-        *("pydantic", "pydantic_core", "ruamel", "_ruamel_yaml", "rich", "jsonpatch", "pyroute2"),
+        *("pydantic", "pydantic_core", "ruamel", "_ruamel_yaml", "rich", "jsonpatch", "pyroute2", "watchfiles"),
         *("reconciler.manifest", "reconciler.topology", "reconciler.drivers", "reconciler.resources"),
         *(
             "reconciler.planner",
@@ -60,7 +60,7 @@ def test_no_http_where_nothing_is_asked_of_a_daemon(verb: str, tmp_path: Path) -
     )
     modules = done.stderr.splitlines()[-1].split()
     assert "reconciler.engine.controller" in modules
-    assert not {"http", "ssl", "jsonpatch", "pyroute2", "asyncio"}.intersection(modules)
+    assert not {"http", "ssl", "jsonpatch", "pyroute2", "watchfiles", "asyncio"}.intersection(modules)
 
 
 def test_no_driver_where_no_network_has_it(tmp_path: Path) -> None:

@@ -8,17 +8,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from errno import EACCES, ELOOP, EMFILE, ENOENT, ENOSPC, ENOTDIR
-from math import inf
 from pathlib import Path
 
-from reconciler.errors import ObservationError
-from reconciler.host.inotify import CONTENT, NAMES, Inotify, Stir
+from watchfiles import Change
+
+from reconciler.engine.watch.notices import Notices
 from reconciler.manifest.lockfile import LOCK_NAME
 from reconciler.manifest.source import MAX_DEPTH, SUFFIXES, Found, Texts, find, find_again
 
-_REST = 0.05  # seconds without a change before files are looked at
-_MOST = 0.5  # seconds after which they are in any case
 _PATIENCE = 10.0  # seconds that a file may be open for writing
 _LINKS = 40  # symbolic links on the way to a source: as many as the kernel follows (path_resolution(7))
 
@@ -34,50 +31,48 @@ class Folder:
     def __init__(self, sources: Sequence[str], texts: Texts | None = None) -> None:
         self._sources = [source for source in sources if source != "-"]
         self._memory = texts or Texts()
-        try:
-            self._inotify = Inotify()
-        except OSError as error:
-            hint = "; raise fs.inotify.max_user_instances" if error.errno == EMFILE else ""
-            raise ObservationError(f"manifests cannot be watched: {error.strerror}{hint}") from None
-        self._ways: dict[int, set[str]] = {}  # folders on the way: number -> the names that lead on
-        self._whole: dict[int, str] = {}  # folders of manifests: number -> path, without symbolic links
+        self._notices = Notices()
+        self._ways: dict[
+            str, set[str]
+        ] = {}  # folders on the way: path, without symbolic links -> the names that lead on
+        self._whole: set[str] = set()  # folders of manifests, likewise
         self._elsewhere = True  # whether other folders or files may be the ones to read
         self._changed: set[str] = set()  # else: what is in these files
         self._places: dict[str, int] = {}  # of the files in what was found
-        self._first = self._last = 0.0  # when something happened that nobody has looked at
+        self._due = False  # something happened that nobody has looked at
         self._since = 0.0
         self._texts: dict[str, bytes] | None = None
         self.found: Found | None = None
 
     def fileno(self) -> int:
-        return self._inotify.fileno()
+        return self._notices.fileno()
 
     def close(self) -> None:
-        self._inotify.close()
+        self._notices.close()
 
     def hear(self) -> None:
         """Take in what happened."""
-        heard = self._inotify.heard()
-        concerned = [self._concerns(stir) for stir in heard or ()]  # each of them is to be seen
+        heard = self._notices.heard()
+        concerned = [self._concerns(change, path) for change, path in heard or ()]  # each of them is to be seen
         if heard is None:
             self.doubt()
         elif any(concerned):
-            self._last = time.monotonic()
-            self._first = self._first or self._last
+            self._due = True
 
     def doubt(self) -> None:
         """Not everything is told (a mount, another host's write to a network's file system): look, whatever was heard."""
         self._elsewhere = True
-        self._first = -inf
+        self._due = True
 
-    def due(self, now: float) -> float | None:
-        """Seconds until :meth:`settled` should be asked: when nothing has moved for a moment. None: nothing has."""
-        return max(0.0, min(self._last + _REST, self._first + _MOST) - now) if self._first else None
+    @property
+    def due(self) -> bool:
+        """Whether :meth:`settled` should be asked."""
+        return self._due
 
     def settled(self) -> bool | None:
         """True: there is other content than at the last call that said so. False: there is not. None: somebody still
         writes; ask again soon."""
-        self._first = 0.0
+        self._due = False
         self.found = found = self._look()
         texts = {source.file: source.raw for source in found.sources}
         lock = found.root / LOCK_NAME if found.root is not None else None
@@ -111,19 +106,16 @@ class Folder:
             self._elsewhere = False
         return found
 
-    def _concerns(self, stir: Stir) -> bool:
+    def _concerns(self, change: Change, path: str) -> bool:
         """Whether this may be a manifest, a lock file, a folder or a link: not an editor's file for the meantime."""
-        leading, folder = self._ways.get(stir.number), self._whole.get(stir.number)
-        if leading is None and folder is None:  # no longer followed
-            return False
-        name = stir.name
-        if stir.itself or (leading is not None and name in leading):
+        folder, _, name = path.rpartition("/")
+        followed = path in self._ways or path in self._whole
+        if (followed and change is not Change.modified) or name in self._ways.get(folder or "/", ()):
             self._elsewhere = True
             return True
-        if folder is None:
+        if folder not in self._whole:
             return False
-        path = f"{folder}/{name}"
-        if stir.folder or os.path.islink(path):  # noqa: PTH114 - one call an event
+        if not followed and (os.path.islink(path) or os.path.isdir(path)):  # noqa: PTH112, PTH114 - two calls an event
             self._elsewhere = True
             return True
         if name.endswith(SUFFIXES) and not name.startswith("."):
@@ -132,25 +124,27 @@ class Folder:
         return name == LOCK_NAME
 
     def _follow(self) -> None:
-        """Follow what leads to the sources now, and no more what did."""
-        before = self._ways.keys() | self._whole.keys()
-        self._ways, self._whole = {}, {}
+        """Follow what leads to the sources now, and no more what did; until nothing came while it was looked for."""
+        before = None
+        while before != (before := self._leading()):
+            on_the_way = {folder: frozenset(names) for folder, names in self._ways.items()}
+            self._notices.follow({**on_the_way, **dict.fromkeys(self._whole)})
+
+    def _leading(self) -> tuple[dict[str, set[str]], set[str]]:
+        self._ways, self._whole = {}, set()
         for source in self._sources:
             end = self._lead("/", Path(source).absolute().parts[1:])
             if os.path.isdir(end):  # noqa: PTH112 - not a Path
                 self._below(end, end, 0)
             elif end:
                 self._take(os.path.dirname(end))  # noqa: PTH120 - not a Path
-        for number in before - self._ways.keys() - self._whole.keys():
-            self._inotify.forget(number)
+        return self._ways, self._whole
 
     def _lead(self, at: str, names: Sequence[str]) -> str:
         """Follow every name that is looked up on this way; where it ends, "" when something on it is not there."""
         steps, end = _way(at, names)
         for folder, name in steps:
-            number = self._add(folder, NAMES)
-            if number is not None:
-                self._ways.setdefault(number, set()).add(name)
+            self._ways.setdefault(folder, set()).add(name)
         return end
 
     def _below(self, folder: str, bound: str, depth: int) -> None:
@@ -175,20 +169,10 @@ class Folder:
 
     def _take(self, folder: str) -> bool:
         """Follow one folder. False: it was followed already, or it is not there."""
-        number = self._add(folder, CONTENT)
-        if number is None or number in self._whole:
+        if folder in self._whole or not os.path.isdir(folder):  # noqa: PTH112 - not a Path
             return False
-        self._whole[number] = folder
+        self._whole.add(folder)
         return True
-
-    def _add(self, folder: str, what: int) -> int | None:
-        try:
-            return self._inotify.follow(folder, what)
-        except OSError as error:
-            if error.errno in (ENOENT, ENOTDIR, ELOOP, EACCES):  # whoever reads it tells
-                return None
-            hint = "; raise fs.inotify.max_user_watches" if error.errno == ENOSPC else ""
-            raise ObservationError(f"{folder} cannot be watched: {error.strerror}{hint}") from None
 
 
 def _way(at: str, names: Sequence[str]) -> tuple[list[tuple[str, str]], str]:

@@ -11,6 +11,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from reconciler.host.docker import socket_path
@@ -87,10 +88,8 @@ class Life:
         if self._names is None:
             self._open_folder()
         elif self._names.fileno() in signalled:
-            heard = self._names.heard()
-            new = {stir.name for stir in heard or ()}
-            if heard is None:
-                new |= self._sources.keys() | self._host.inventory.netns.keys()
+            names = self._names.names()
+            new = set(self._sources) | set(self._host.inventory.netns) if names is None else names
             self._awaited |= new
             found |= new
         if self._mounts in signalled:
@@ -116,17 +115,9 @@ class Life:
         return not os.path.lexists(path) or os.path.ismount(path)
 
     def _open_folder(self) -> None:
-        try:
-            names = Inotify()
-        except OSError:  # no instance is left: the look at everything has to do, until there is one
-            return
-        try:
-            names.follow(NETNS_FOLDER)
-        except OSError:  # nobody made a namespace here yet
-            names.close()
-            return
-        self._names = names
-        self._watch(names.fileno(), select.EPOLLIN)
+        with suppress(OSError):  # nobody made a namespace here yet
+            self._names = Inotify(NETNS_FOLDER)
+            self._watch(self._names.fileno(), select.EPOLLIN)
 
     def _containers(self) -> set[str]:
         return {name for name in self._led if self._sources[name].startswith("docker:")}

@@ -155,9 +155,8 @@ class Watch:
     def _patience(self) -> float:
         now = time.monotonic()
         waits = [_LONGEST, max(0.0, self._look_at - now)]
-        files = self._folder.due(now)
-        if files is not None and not self._load_due:
-            waits.append(files)
+        if self._folder.due and not self._load_due:
+            waits.append(0.0)
         if self._again_at:
             waits.append(max(0.0, self._again_at - now))
         held = self._pace.next(self._open, now)
@@ -187,7 +186,9 @@ class Watch:
                     self._others[fd].serve()
             self._hear(fds)
             now = time.monotonic()
-            if fds == [self._folder.fileno()] and not self._dirty:  # files are looked at when they have come to rest
+            if (
+                fds == [self._folder.fileno()] and not self._folder.due and not self._dirty
+            ):  # nothing that is a manifest
                 patience = min(self._patience(), max(0.0, longest - now))
                 continue
             until = until or now + _BURST
@@ -217,7 +218,7 @@ class Watch:
             self._dirty.everything = True
             if self._settings.mode is not Mode.HEAL:
                 self._folder.doubt()
-        if self._folder.due(now) == 0.0:
+        if self._folder.due:
             self._load_due = True
         try:
             changed: set[Key] = set()
