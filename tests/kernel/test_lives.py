@@ -100,6 +100,7 @@ def test_a_process_that_goes_and_comes_back(tmp_path: Path) -> None:
                 process.kill()
                 process.wait()
                 watched.hear("state", count, state="pending")
+                watched.wait(lambda: not reached(scene), "the kernel ends a namespace when it comes to it")
                 process = sleeper(20_000)
                 watched.wait(lambda: reached(scene), "its endpoint, in another process of that number")
             run(*inside, "ip", "link", "add", "theirs", "type", "bridge")
