@@ -13,7 +13,7 @@ from reconciler.engine.observe import observe
 from reconciler.engine.result import Planned, Report
 from reconciler.host import rtnl
 from reconciler.planner.diff import make_plan
-from reconciler.resources.link import Link
+from reconciler.resources.link import Link, link_key
 from reconciler.resources.resource import Resource
 from reconciler.topology.view import NodeFacts
 from tests.contract.sample import Sample
@@ -84,11 +84,15 @@ class Stand:
         with NetworkController() as controller:
             host = controller.host
             found: Picture = {}
+            host.root.look()
+            functions = {
+                link_key("", raw.name) for raw in host.root.links if "vf" in raw.switch_port
+            }  # their representors
             for wanted in (self.universe, ()):  # the second look is that of one who wants nothing
                 for key, seen in observe(host, wanted, NodeFacts()).items.items():
                     data = seen.resource.data()
-                    if data.get("type") in ("veth", "tun") and not seen.owner:
-                        # Of what nobody declares, a pair's end or what a switch's daemon makes, it is drawn.
+                    if (data.get("type") in ("veth", "tun") or key in functions) and not seen.owner:
+                        # Of what nobody declares, a pair's end or what a switch or its daemon makes, it is drawn.
                         del data["mac"]
                     if data.get("type") in ("macvtap", "ipvtap"):
                         del data["info"]["device"]  # its node in /dev comes a while after it

@@ -41,10 +41,12 @@ _PORT = Link(
     port=BridgePort(isolated=True, hairpin=False),
     device="rep:nic0/1",
 )
+_BRIDGES = {"br0": "02:00:00:00:00:b0", "br1": "02:00:00:00:00:b1"}
 REPRESENTOR = Sample(
     base=(
         replace(_NIC, eswitch="switchdev"),
-        *(Link(key=link_key("", name), type="bridge", up=True) for name in ("br0", "br1")),
+        # With an address of their own: else a bridge has its ports', and none after its last port has gone.
+        *(Link(key=link_key("", name), type="bridge", up=True, mac=mac) for name, mac in _BRIDGES.items()),
     ),
     spec=_PORT,
     variants=(
