@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from reconciler.errors import CnmError
 from tests.bench import cnm, floor, links, peers, report
 from tests.bench.peers import SLOW
-from tests.bench.scene import Scene
+from tests.bench.scene import Scene, wait_for_the_dead
 from tests.bench.scenes import scenes
 from tests.lab import Host
 from tests.lab.host import ROOT
@@ -143,6 +143,7 @@ def _tried(results: report.Results, name: str, title: str, play: Callable[[], T]
 
 def _endpoints(results: report.Results, scene: Scene, chosen: list[Contender], rounds: int, deadline: float) -> None:
     with Host("bench") as host, host.entered():
+        wait_for_the_dead()
         scene.prepare()
         results.scene(scene, scene.make_namespaces())
         spent = Spent()
