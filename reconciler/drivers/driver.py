@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeGuard
 
 from msgspec import Struct
 
@@ -111,18 +111,26 @@ def announcing(driver: Driver, network: NetworkView, node: str) -> Announcing | 
     return said(network, node) if said is not None else None
 
 
-def has_switch(driver: Driver) -> bool:
-    """Whether its networks have switches on the host, of which other interfaces can be ports: see :func:`switch_port`."""
+class Switching(Driver, Protocol):
+    """A driver whose networks have switches on the host, of which other interfaces can be ports."""
+
+    def switch_port(
+        self, network: NetworkView, interface: str, node: NodeFacts, origin: Origin, trunk: tuple[int, ...]
+    ) -> SwitchPort:
+        """How ``interface`` becomes one; VLANs of ``trunk`` come with their tags besides."""
+
+
+def has_switch(driver: Driver) -> TypeGuard[Switching]:
+    """Whether it is such a driver: it says so by having the method."""
     return hasattr(driver, "switch_port")
 
 
 def switch_port(
     driver: Driver, network: NetworkView, interface: str, node: NodeFacts, origin: Origin, trunk: tuple[int, ...] = ()
 ) -> SwitchPort:
-    """How ``interface`` becomes a port of this network's switch; VLANs of ``trunk`` come with their tags besides. A driver
-    that has a switch says so by a method ``switch_port`` with what follows ``driver`` here."""
-    found: SwitchPort = driver.switch_port(network, interface, node, origin, trunk)  # type: ignore[attr-defined]
-    return found
+    """How ``interface`` becomes a port of this network's switch, see :class:`Switching`."""
+    assert has_switch(driver), driver.name  # checked when planning
+    return driver.switch_port(network, interface, node, origin, trunk)
 
 
 def holds_rates(driver: Driver) -> bool:

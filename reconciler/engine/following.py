@@ -387,9 +387,8 @@ class _Renderings:
     _MOST = 64
 
     def __init__(self) -> None:
-        self._known: dict[
-            tuple[int, ...], tuple[_Views, dict[Key, Resource]]
-        ] = {}  # with the views: an id is kept with them
+        # By the ids of the views, and with them: an id is theirs only while they are there.
+        self._known: dict[tuple[int, ...], tuple[_Views, dict[Key, Resource]]] = {}
 
     def get(self, views: _Views) -> dict[Key, Resource] | None:
         found = self._known.get(tuple(map(id, views)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
 from ipaddress import ip_interface
 from typing import Any
 
@@ -16,7 +15,7 @@ from reconciler.errors import Origin
 from reconciler.host.programs import PROGRAMS
 from reconciler.resources.link import Peer
 from reconciler.resources.registry import kinds
-from reconciler.resources.resource import Key, Resource
+from reconciler.resources.resource import Key, Resource, spec_fields
 
 _NETNS = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[0-9a-f]{6})?\Z")
 # What the kernel takes for a name, a sandbox's root may give: control characters too (dev_valid_name in
@@ -121,7 +120,7 @@ def _validated(kind: type, data: Any, where: str) -> Any:
 
 def _examine(spec: Any, where: str) -> None:
     """Hold the strings that a type cannot hold to what they must be."""
-    for name in _names(spec.__class__):
+    for name in spec_fields(type(spec)):
         value = getattr(spec, name)
         if value is None:
             continue
@@ -142,11 +141,6 @@ def _examine(spec: Any, where: str) -> None:
                     _examine(item, where)
         elif isinstance(value, Struct):
             _examine(value, where)
-
-
-@cache
-def _names(spec: type[Struct]) -> tuple[str, ...]:
-    return tuple(name for name in spec.__struct_fields__ if name not in ("key", "origin"))
 
 
 def _is_dev(text: str) -> bool:

@@ -237,8 +237,8 @@ class Resource(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True):
 _SPEC_FIELDS: dict[type, tuple[str, ...]] = {}
 
 
-def spec_fields(cls: type[Resource]) -> tuple[str, ...]:
-    """The names of the fields that make up a kind's spec, in declaration order."""
+def spec_fields(cls: type[Struct]) -> tuple[str, ...]:
+    """The names of the fields that make up a kind's spec, or a part of one, in declaration order."""
     names = _SPEC_FIELDS.get(cls)
     if names is None:
         names = _SPEC_FIELDS[cls] = tuple(name for name in cls.__struct_fields__ if name not in ("key", "origin"))

@@ -32,10 +32,9 @@ class Folder:
         self._sources = [source for source in sources if source != "-"]
         self._memory = texts or Texts()
         self._notices = Notices()
-        self._ways: dict[
-            str, set[str]
-        ] = {}  # folders on the way: path, without symbolic links -> the names that lead on
-        self._whole: set[str] = set()  # folders of manifests, likewise
+        # By path without symbolic links: folders on the way, with the names that lead on; and folders of manifests.
+        self._ways: dict[str, set[str]] = {}
+        self._whole: set[str] = set()
         self._elsewhere = True  # whether other folders or files may be the ones to read
         self._changed: set[str] = set()  # else: what is in these files
         self._places: dict[str, int] = {}  # of the files in what was found

@@ -186,9 +186,7 @@ class Watch:
                     self._others[fd].serve()
             self._hear(fds)
             now = time.monotonic()
-            if (
-                fds == [self._folder.fileno()] and not self._folder.due and not self._dirty
-            ):  # nothing that is a manifest
+            if fds == [self._folder.fileno()] and not (self._folder.due or self._dirty):  # no manifest
                 patience = min(self._patience(), max(0.0, longest - now))
                 continue
             until = until or now + _BURST
