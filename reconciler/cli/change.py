@@ -65,7 +65,7 @@ def plan(
     Touches nothing. Exit status 0: nothing, 2: something, 6: a conflict. `-o` saves the plan for `cnm apply FILE`.
     """
     names = o.sources(manifests)
-    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+    with o.controller(node, env, owner, state_dir, lock_file, read_only=True) as controller:
         if observed is None:
             warn_of_interruption(controller)
         planned = controller.plan(
@@ -99,7 +99,7 @@ def diff(
     from reconciler.review.terminal import show_diff, show_pending, show_problems
 
     names = o.sources(manifests)
-    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+    with o.controller(node, env, owner, state_dir, lock_file, read_only=True) as controller:
         options = o.plan_options(target, exclude, allow_empty=allow_empty, locked=locked, snapshot=observed)
         planned = controller.plan(names, stdin=o.stdin(names), options=options)
     console = output()
@@ -154,7 +154,7 @@ def apply(
         probes=tuple(guards.probes(probe)),
         patience=probe_timeout,
     )
-    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+    with o.controller(node, env, owner, state_dir, lock_file, read_only=dry_run) as controller:
         recover_first(controller, how)
         saved = _saved_plan(names)
         if saved is not None:

@@ -19,7 +19,7 @@ def doctor(owner: o.Owner = "cnm", json: o.Json = False, state_dir: o.StateDir =
 
     Each driver, which capability is missing, and how to get it. Exit status 1: something is missing.
     """
-    with o.controller(owner=owner, state_dir=state_dir) as controller:
+    with o.controller(owner=owner, state_dir=state_dir, read_only=True) as controller:
         checks = controller.doctor()
     if json:
         import json as codec

@@ -55,7 +55,7 @@ def status(
             raise UsageError("--follow and --routes do not go together: `cnm watch` does not follow single routes")
         return _follow(owner, state_dir, json=json)
     names = o.sources(manifests)
-    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+    with o.controller(node, env, owner, state_dir, lock_file, read_only=True) as controller:
         options = o.plan_options(snapshot=observed, allow_empty=allow_empty)
         most = None if not routes else EVERY if verbose else ROUTES
         found = controller.status(names, stdin=o.stdin(names), options=options, routes=most)
@@ -79,7 +79,7 @@ def _follow(owner: str, state_dir: Path | None, *, json: bool) -> int:
     from reconciler.engine.watch.door import door_path
     from reconciler.review.escape import visible
 
-    with o.controller(owner=owner, state_dir=state_dir) as controller:
+    with o.controller(owner=owner, state_dir=state_dir, read_only=True) as controller:
         path = door_path(controller.state_dir, owner, controller.host.identity)
     for data in follow(path):
         if json:
@@ -106,7 +106,7 @@ def history(
     Every run of apply, try, destroy, adopt and watch that changed this host, or was rolled back; the oldest are dropped
     when there are many.
     """
-    with o.controller(owner=owner, state_dir=state_dir) as controller:
+    with o.controller(owner=owner, state_dir=state_dir, read_only=True) as controller:
         entries = controller.history(last)
     if json:
         _print_json({"format": "cnm-history", "format_version": 1, "entries": entries})
@@ -148,7 +148,7 @@ def show(
     A snapshot (--observed -o FILE) lets others plan without this host and without root. It holds no secrets.
     """
     names = o.sources_if_any(manifests)
-    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+    with o.controller(node, env, owner, state_dir, lock_file, read_only=True) as controller:
         observation = controller.show(names, stdin=o.stdin(names), everything=observed or output_file is not None)
     if json or output_file is not None:
         import json as codec
@@ -207,7 +207,7 @@ def explain(
         from reconciler.review.reach import show_ways, ways_to_data
 
         names = o.sources([*([key] if key else ()), *(sources or ()), *(manifests or ())])
-        with o.controller(node, env, owner, state_dir, lock_file) as controller:
+        with o.controller(node, env, owner, state_dir, lock_file, read_only=True) as controller:
             told = controller.explain_way(
                 source, destination, service(port), names, stdin=o.stdin(names), look=not offline
             )
@@ -222,7 +222,7 @@ def explain(
     from reconciler.review.terminal import show_explanation
 
     names = o.sources([*(sources or ()), *(manifests or ())])
-    with o.controller(node, env, owner, state_dir, lock_file) as controller:
+    with o.controller(node, env, owner, state_dir, lock_file, read_only=True) as controller:
         show_explanation(output(), controller.explain(key, names, stdin=o.stdin(names)))
     return 0
 
@@ -253,7 +253,7 @@ def reach(
     from reconciler.review.reach import show_matrix
 
     names = o.sources(sources)
-    with o.controller(node, env, lock_file=lock_file) as controller:
+    with o.controller(node, env, lock_file=lock_file, read_only=True) as controller:
         found = controller.reach(names, stdin=o.stdin(names))
     rows = [e for e in found.endpoints if fnmatchcase(f"{e.network}/{e.name}", source)]
     columns = [e for e in found.endpoints if fnmatchcase(f"{e.network}/{e.name}", destination)]
@@ -313,7 +313,7 @@ def graph(
     if form not in forms:
         raise UsageError(f"--format {form}: write one of {', '.join(forms)}")
     names = o.sources(manifests)
-    with o.controller(node, env, lock_file=lock_file) as controller:
+    with o.controller(node, env, lock_file=lock_file, read_only=True) as controller:
         topology = controller.validate(names, stdin=o.stdin(names)).topology
     drawn = tree.FORMATS[form](tree.addresses(topology)) if addresses else picture.FORMATS[form](topology)
     sys.stdout.write(drawn)
@@ -335,7 +335,7 @@ def run(
     sandbox that is not a named namespace (path, pid, docker, container, host).
     """
     names = o.sources_if_any(manifests)
-    with o.controller(node, env, owner, state_dir) as controller:
+    with o.controller(node, env, owner, state_dir, read_only=True) as controller:
         return controller.run_inside(sandbox, command, names)
 
 

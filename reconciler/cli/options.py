@@ -144,6 +144,8 @@ def controller(
     owner: str = "cnm",
     state_dir: Path | None = None,
     lock_file: Path | None = None,
+    *,
+    read_only: bool = False,
 ) -> NetworkController:
     """A controller for these options. Raises UsageError for an owner that cannot be a mark."""
     import re
@@ -153,7 +155,14 @@ def controller(
 
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", owner):
         raise UsageError(f"--owner {owner!r}: write lower-case letters, digits and '-', at most 63")
-    return NetworkController(owner=owner, node=node, environment=environment, state_dir=state_dir, lock_file=lock_file)
+    return NetworkController(
+        owner=owner,
+        node=node,
+        environment=environment,
+        state_dir=state_dir,
+        lock_file=lock_file,
+        read_only=read_only,
+    )
 
 
 def plan_options(

@@ -58,7 +58,8 @@ class NetworkController:
 
     ``node`` is this host's name among the manifests' Nodes (default: its hostname). Nothing is opened before
     it is needed; planning against a snapshot and validating never open the host. Keep one controller for many
-    calls: what is open stays open. Not for use by two threads at once.
+    calls: what is open stays open. ``read_only``: it never changes the host, and opens nothing of it for writing. Not for
+    use by two threads at once.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class NetworkController:
         state_dir: Path | None = None,
         lock_file: Path | None = None,
         step: Step = unhindered,
+        read_only: bool = False,
     ) -> None:
         self.owner = owner
         self.node = node or os.uname().nodename.partition(".")[0]
@@ -79,6 +81,7 @@ class NetworkController:
         self.lock_file = lock_file
         self.lasting_dir = state_dir or history.LASTING_FOLDER
         self._step = step
+        self._read_only = read_only
         self._host: Host | None = None
         self._lock: HostLock | None = None
         self._known = b""  # the stamp of the last run that the inventory in memory knows of
@@ -100,7 +103,7 @@ class NetworkController:
     def host(self) -> Host:
         """The host, opened on first use. Raises ObservationError, PermissionError."""
         if self._host is None:
-            self._host = Host(owner=self.owner, state_dir=self.state_dir, step=self._step)
+            self._host = Host(owner=self.owner, state_dir=self.state_dir, step=self._step, read_only=self._read_only)
             self._known = HostLock.stamp(STATE_FOLDER, self._host.identity)
             self._host.reload()  # nobody can have come in between
         return self._host
@@ -315,8 +318,10 @@ class NetworkController:
         that is what the block is given. Inside a block of its own this does nothing.
 
         Raises LockError when another cnm changes this host, StateError when the state folder or a journal that
-        was left cannot be used.
+        was left cannot be used, UsageError when this controller is read-only.
         """
+        if self._read_only:
+            raise UsageError("this controller only looks at the host: open one without read_only to change it")
         if self._lock is not None:
             yield None
             return

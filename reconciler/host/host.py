@@ -38,13 +38,21 @@ class Host:
     """The host is the network namespace in which this object is made. Keep one open as long as you work:
     namespaces and sockets are opened once and kept. Not for use by two threads at once."""
 
-    def __init__(self, *, owner: str = "cnm", state_dir: Path | None = None, step: Step = unhindered) -> None:
+    def __init__(
+        self,
+        *,
+        owner: str = "cnm",
+        state_dir: Path | None = None,
+        step: Step = unhindered,
+        read_only: bool = False,
+    ) -> None:
+        """``read_only``: no sysctl is opened for writing. Raises ObservationError, PermissionError."""
         self.owner = owner
         self.state_dir = state_dir or STATE_FOLDER
         self.step = step
         _raise_file_limit()
         self._home = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-        self._procfs = Procfs()
+        self._procfs = Procfs(read_only=read_only)
         self.root = Namespace("", self._home, self._home, self._procfs, step=step)
         self._namespaces: dict[str, Namespace] = {"": self.root}
         self.nft = Nft(step)

@@ -18,6 +18,7 @@ from reconciler.netlink.link import RTM_GETLINK, RawLink, decode_link, dump_link
 from reconciler.netlink.xfrm import NETLINK_XFRM
 
 PROC_SYS = "/proc/sys/"
+UNSEEN: Mapping[str, str] = {}
 
 
 class Indices(dict[str, int]):
@@ -216,14 +217,14 @@ class Namespace:
             return [self._read(path) for path in paths]
 
     def _kept(self, paths: Iterable[str]) -> Mapping[str, int]:
-        """Descriptors for reading, as far as there may be some: nobody who only looks opens anything for writing."""
+        """Descriptors, as far as there may be some: for writing as well, unless the host is only looked at."""
         kept = self._procfs.kept.get(self.inode, {})
         missing = [path for path in paths if path not in kept]
         if missing and self._fd != self._home:
             fresh: dict[str, int] = {}
             with self.entered(), suppress(OSError):
                 for path in missing:
-                    fresh[path] = fd = self._open(path, os.O_RDONLY)
+                    fresh[path] = fd = self._open_kept(path)
                     if not self._procfs.may_keep(fd):
                         break
             if len(fresh) < len(missing) or not self._procfs.may_keep(max(fresh.values())):
@@ -233,6 +234,15 @@ class Namespace:
                 kept = self._procfs.kept.setdefault(self.inode, {})
                 kept.update(fresh)
         return kept
+
+    def _open_kept(self, path: str) -> int:
+        if not self._procfs.read_only:
+            try:
+                return self._open(path, os.O_RDWR)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+        return self._open(path, os.O_RDONLY)
 
     def _read(self, path: str) -> str | None:
         try:
@@ -257,9 +267,11 @@ class Namespace:
         for path, value in sysctls:
             self.write_sysctl_here(path, value)
 
-    def write_sysctls(self, values: Sequence[tuple[str, str]], *, keep: bool = False) -> list[OSError | None]:
+    def write_sysctls(
+        self, values: Sequence[tuple[str, str]], *, keep: bool = False, seen: Mapping[str, str] = UNSEEN
+    ) -> list[OSError | None]:
         """Set sysctls that do not hold their value yet. One visit for all; what went wrong, one by one. ``keep`` as in
-        :meth:`read_sysctls`."""
+        :meth:`read_sysctls`. ``seen``: values that were read before; what had another is not read again."""
         results: list[OSError | None] = []
         kept = self._kept([path for path, _value in values]) if keep else {}
         with ExitStack() as visit:
@@ -267,7 +279,7 @@ class Namespace:
             for path, value in values:
                 try:
                     self._step("sysctl", path)
-                    if path in kept and _holds(kept[path], value):
+                    if path in kept and seen.get(path, value) == value and _holds(kept[path], value):
                         results.append(None)
                         continue
                     if not inside:
@@ -281,15 +293,15 @@ class Namespace:
         return results
 
     def _bring(self, path: str, value: str, kept: int | None) -> None:
-        """``kept`` is its descriptor for reading: to open it for writing from there spares the kernel the way to it, which
-        it would make anew in another procfs."""
+        """``kept`` is its descriptor, if any, perhaps for reading only."""
         if kept is not None:
-            with suppress(FileNotFoundError):  # it went with its interface: there may be another of its name
-                fd = os.open(f"/proc/self/fd/{kept}", os.O_WRONLY | os.O_CLOEXEC)
-                try:
-                    return _write(fd, value)
-                finally:
-                    os.close(fd)
+            try:
+                return _write(kept, value)
+            except (
+                OSError
+            ) as error:  # it went with its interface, and there may be another of its name; or: not for writing
+                if error.errno not in (errno.ENOENT, errno.EBADF):
+                    raise
         fd = self._open(path, os.O_RDWR)
         try:
             if _value(fd) != value:

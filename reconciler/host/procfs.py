@@ -21,12 +21,13 @@ class Procfs:
     """Hands out a procfs that few namespaces were visited through. One instance is open at a time.
 
     ``kept`` are the sysctls that stay open, by the inode of their namespace and path: as many as leave enough
-    descriptors for all else (:meth:`may_keep`, :meth:`make_room`).
+    descriptors for all else (:meth:`may_keep`, :meth:`make_room`). ``read_only``: none is opened for writing.
     """
 
-    __slots__ = ("_fd", "_left", "_most", "_visited", "kept")
+    __slots__ = ("_fd", "_left", "_most", "_visited", "kept", "read_only")
 
-    def __init__(self) -> None:
+    def __init__(self, *, read_only: bool = False) -> None:
+        self.read_only = read_only
         self._fd = -1
         self._left = 0
         self._visited = 0

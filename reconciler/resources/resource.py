@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from msgspec import Struct
@@ -42,6 +43,7 @@ class Key(NamedTuple):
         return self.name if self.kind == "netns" else self.netns
 
     @classmethod
+    @lru_cache(1 << 16)
     def parse(cls, text: str) -> Key:
         """The inverse of ``str()``. Raises ValueError on anything else."""
         kind, slash, rest = text.partition("/")

@@ -37,6 +37,9 @@ class Setting(Protocol):
     def writes(self, op: OpView, entry: Entry) -> Iterable[Write]:
         """What is to be written for ``op``, in this order."""
 
+    def seen(self, op: OpView) -> Iterable[Write]:
+        """What the plan was made on."""
+
     def settled(self, op: OpView, entry: Entry) -> Entry | None:
         """The entry when that was done; None: nothing is to be remembered any more."""
 
@@ -87,7 +90,9 @@ def _write(
         (op, path, value) for op in ops for path, value in setting.writes(op, entries.get(str(op.key), {"value": ""}))
     ]
     failed: dict[str, Outcome] = {}
-    results = namespace.write_sysctls([(path, value) for _op, path, value in writes], keep=True)
+    # Whoever set global forwarding meanwhile may have set single interfaces since: that is looked at once more.
+    seen = {path: value for op in ops for path, value in setting.seen(op) if path not in GLOBAL_FORWARDING}
+    results = namespace.write_sysctls([(path, value) for _op, path, value in writes], keep=True, seen=seen)
     for (op, path, _value), error in zip(writes, results, strict=True):
         # What is gone meanwhile needs no putting back.
         if error is not None and not (op.action == "delete" and isinstance(error, FileNotFoundError)):

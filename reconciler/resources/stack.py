@@ -77,7 +77,7 @@ class StackActuator:
     def remember(self, namespace: Namespace, op: OpView, entry: Entry | None) -> Entry:
         before = _before(entry)
         # What the plan was made on need not be read again: opening a sysctl in its namespace costs 20 us.
-        known = dict(op.before.sysctls) if isinstance(op.before, Stack) else {}
+        known = dict(self.seen(op))
         paths = [path for path, _value in _wanted(op) if path not in before]
         unread = [path for path in paths if path not in known]
         known |= stands(namespace, unread) if unread else []
@@ -95,6 +95,9 @@ class StackActuator:
             yield from dropped
             yield from sorted((path, value) for path, value in entry.get("along", {}).items() if path not in wanted)
         yield from wanted.items()
+
+    def seen(self, op: OpView) -> Iterable[Write]:
+        return op.before.sysctls if isinstance(op.before, Stack) else ()
 
     def settled(self, op: OpView, entry: Entry) -> Entry | None:
         if op.action == "delete":

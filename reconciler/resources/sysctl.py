@@ -99,6 +99,10 @@ class SysctlActuator:
         if op.action == "delete":  # and what changed along with it
             yield from sorted(entry.get("along", {}).items())
 
+    def seen(self, op: OpView) -> Iterable[Write]:
+        if isinstance(op.before, Sysctl):
+            yield op.key.name, op.before.value
+
     def settled(self, op: OpView, entry: Entry) -> Entry | None:
         return None if op.action == "delete" else entry
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
+from reconciler.engine.controller import NetworkController
+from reconciler.errors import UsageError
 from reconciler.host import libc, procfs
 from reconciler.host.host import Host
+from reconciler.host.namespace import Namespace
 from reconciler.host.procfs import Procfs
 from tests.kernel.private import isolated
 
@@ -119,3 +123,37 @@ def test_what_is_kept_open_is_each_namespaces_own_and_gives_way(monkeypatch: pyt
         assert [space.write_sysctls([(REDIRECTS, "1")], keep=True) for space in spaces] == [[None]] * 6
         assert _descriptors() - before <= len(spaces) + 1
     assert _descriptors() <= before
+
+
+@isolated
+def test_what_was_seen_with_another_value_is_not_read_again_and_what_was_seen_with_this_one_is() -> None:
+    with Host() as host:
+        space = host.create("web", [(REDIRECTS, "1"), (FORWARD, "1")])
+        seen = {REDIRECTS: "0", FORWARD: "1"}
+        space.read_sysctls([REDIRECTS, FORWARD], keep=True)
+        values = [("net/ipv4/conf/lo/forwarding", "0"), (FORWARD, "1"), (REDIRECTS, "0")]
+        assert space.write_sysctls(values, keep=True, seen=seen) == [None, None, None]
+        assert space.read_sysctls([path for path, _value in values]) == ["0", "1", "0"]
+
+
+@isolated
+def test_who_only_looks_opens_nothing_for_writing() -> None:
+    def modes(space: Namespace) -> set[int]:
+        space.read_sysctls([REDIRECTS, FORWARD], keep=True)
+        kept = space._procfs.kept[space.inode].values()
+        return {fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE for fd in kept}
+
+    with Host() as host, Host(read_only=True) as looking:
+        space = host.create("web", [(REDIRECTS, "1"), (FORWARD, "1")])
+        same = looking.find("web", "named")
+        assert same is not None
+        assert modes(space) == {os.O_RDWR}
+        assert modes(same) == {os.O_RDONLY}
+        assert same.write_sysctls([(REDIRECTS, "0")], keep=True) == [None]  # where nothing may be opened for both
+        assert space.read_sysctls([REDIRECTS], keep=True) == ["0"]
+    with (
+        NetworkController(read_only=True) as controller,
+        pytest.raises(UsageError, match="only looks"),
+        controller.changing(),
+    ):
+        raise AssertionError
