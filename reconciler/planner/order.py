@@ -91,6 +91,7 @@ class _Index:
 
 def _edges(ops: Sequence[Op]) -> Edges:
     index = _Index(ops)
+    makes = index.makes
     before: Edges = {}
     guarded: list[str] = []
     for op in ops:
@@ -107,7 +108,9 @@ def _edges(ops: Sequence[Op]) -> Edges:
                 first.update(index.behind_guard(op))
         else:
             for need in resource.needs():
-                first.update(index.makes[key] for key in need.keys if key in index.makes)
+                for key in need.keys:
+                    if key in makes:
+                        first.add(makes[key])
             for claim in resource.claims():
                 first.update(index.releases.get(claim, ()))
             if op.key in index.unmakes:

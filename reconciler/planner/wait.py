@@ -35,10 +35,10 @@ def split_pending(
             reason = why(maker)
         if not reason:
             for need in resource.needs():
-                standing = [k for k in need.keys if k in items]
-                coming = [k for k in need.keys if k in wanted and k not in items]
-                reasons = [why(k) for k in coming]
-                if standing or "" in reasons:
+                if not items.keys().isdisjoint(need.keys):
+                    continue
+                reasons = [why(k) for k in need.keys if k in wanted]
+                if "" in reasons:
                     continue
                 absent = next((k for k in need.keys if k in left_out), None)
                 reason = next(iter(reasons), "") or (f"{absent} is left out of this plan" if absent else need.pending)
