@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Host, missing
+from tests.lab.warm import Warm
 from tests.lane.kernel import NoKernel, kernel
 from tests.lane.selection import Choice, chosen, lane_could_run, needs
 
@@ -78,3 +79,10 @@ def hosts() -> Iterator[Callable[[str], Host]]:
 def host(hosts: Callable[[str], Host]) -> Host:
     """One private host."""
     return hosts("host")
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A `cnm` that starts in a tenth of the time; for tests that start it often."""
+    with Warm() as warm:
+        yield warm

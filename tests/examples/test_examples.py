@@ -65,7 +65,7 @@ _HARDWARE = {
 
 
 @every_example
-def test_it_works_and_leaves_nothing(example: Path, host: Host, tmp_path: Path) -> None:
+def test_it_works_and_leaves_nothing(example: Path, host: Host, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     topology = validated(example).topology
     needs = {capability for network in topology.networks for capability in drivers()[network.driver].requires(network)}
     needs |= {capability for feature in features().values() for capability in feature.requires(topology)}
@@ -80,9 +80,10 @@ def test_it_works_and_leaves_nothing(example: Path, host: Host, tmp_path: Path) 
         host.run("sh", "-e", script)
     before = host.fingerprint()
     node = ("--node", node_of(example))
-    host.run("cnm", "apply", "--yes", *node, folder)
-    assert "No changes." in host.run("cnm", "plan", *node, folder).stdout
-    status = host.run("cnm", "status", *node, folder, check=False)
+    env = request.getfixturevalue("warm").environment  # only now: most examples wait for another kernel
+    host.run("cnm", "apply", "--yes", *node, folder, env=env)
+    assert "No changes." in host.run("cnm", "plan", *node, folder, env=env).stdout
+    status = host.run("cnm", "status", *node, folder, check=False, env=env)
     assert status.returncode == (2 if topology.documents("BGPPeer") else 0), "a session's other end is not here"
-    host.run("cnm", "destroy", "--yes")
+    host.run("cnm", "destroy", "--yes", env=env)
     assert difference(before, host.fingerprint()) == []

@@ -19,6 +19,7 @@ import pytest
 from reconciler.host import libc
 from reconciler.host.rtnl import Rtnl
 from reconciler.netlink.link import set_link
+from tests.lab.ready import ready
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 _PR_SET_PDEATHSIG = 1
@@ -36,6 +37,7 @@ def isolated(test: Test) -> Test:
 
     @functools.wraps(test)
     def wrapper(*args: Any, **kwargs: Any) -> None:
+        ready()
         readable, writable = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +103,16 @@ def _pattern(line: str) -> str:
     return "".join(f"(?:{PLACEHOLDERS[part]})" if odd % 2 else re.escape(part) for odd, part in enumerate(parts))
 
 
-def play(host: Host, folder: Path, step: Step) -> tuple[tuple[str, ...], int]:
-    """(what it printed, its exit status). Blank lines at the end do not count."""
+def verbs(command: str) -> set[str]:
+    """What `cnm` is asked to do in a command; "" where it is started without a verb."""
+    return {word.lstrip() for word in re.findall(r"\bcnm\b(?!/)( +[a-z-]+|)", command)}
+
+
+def play(
+    host: Host, folder: Path, step: Step, environment: Mapping[str, str] | None = None
+) -> tuple[tuple[str, ...], int]:
+    """(what it printed, its exit status). Blank lines at the end do not count. ``environment`` is added to that of
+    all stories."""
     done = subprocess.run(
         host.argv("unshare", "--uts", "sh", "-c", _IN_A_HOST_OF_THAT_NAME, step.command, cwd=folder),
         stdin=subprocess.DEVNULL,
@@ -113,7 +121,7 @@ def play(host: Host, folder: Path, step: Step) -> tuple[tuple[str, ...], int]:
         text=True,
         timeout=60,
         check=False,
-        env=ENV,
+        env={**ENV, **(environment or {})},
     )
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     while lines and not lines[-1]:
