@@ -33,6 +33,7 @@ BESIDE = [
     (Scene(10_000, 10), 12),
 ]
 ALONE, LINKS = 1, 2  # shares of each scene of cnm alone, and of each kind of link
+STARTS = 3  # a round: one takes a fifth of a second, and a moment of the machine weighs as much as what is compared
 ENOUGH = 10.0  # seconds that a slow peer may take of a scene: who needs longer plays fewer rounds, one at least
 COMPARED = Scene(1_000, 10).title  # where the CNI plugins play as many rounds as cnm
 ALWAYS = (report.FLOOR, "cnm")  # these play every round
@@ -91,7 +92,7 @@ def measure(minutes: float, rounds: int, only: str) -> report.Results:
     alone = [scene for scene in scenes() if only in scene.title]
     kinds = [kind for kind in links.KINDS if only in f"links: {kind}"]
     clock = Clock(minutes * 60, sum(share for _, share in beside) + ALONE * len(alone) + LINKS * len(kinds))
-    for _ in range(rounds):
+    for _ in range(STARTS * rounds):
         results.add("start", "", cnm.startup())
     for kind in kinds:
         deadline = clock.deadline(LINKS)
