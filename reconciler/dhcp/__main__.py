@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+
+from reconciler.dhcp.lease import EVENT, tell_lease
 
 _OPTIONS = ("subnet", "router", "dns", "domain", "staticroutes", "ntpsrv")
 
@@ -15,10 +16,9 @@ _OPTIONS = ("subnet", "router", "dns", "domain", "staticroutes", "ntpsrv")
 def main(runtime: str, interface: str, hostname: str, identity: str) -> None:
     """Never returns: this process, with its mark, is udhcpc from here on. It asks again for as long as nobody answers,
     and releases the lease when it is ended."""
-    name = os.environ["CNM_PROCESS"].rpartition("/")[2]
-    os.environ["CNM_LEASE"] = str(Path(runtime, f"{name}.lease"))
+    tell_lease(runtime)
     client = b"\0" + identity.encode()  # RFC 2132, 9.14: type 0, not a hardware address
-    command = ["busybox", "udhcpc", "-f", "-R", "-i", interface, "-s", str(Path(__file__).with_name("event.sh"))]
+    command = ["busybox", "udhcpc", "-f", "-R", "-i", interface, "-s", EVENT]
     command += ["-t", "5", "-T", "1", "-A", "5", "-B", "-C", "-x", f"0x3d:{client.hex()}", "-x", f"hostname:{hostname}"]
     command += [word for option in _OPTIONS for word in ("-O", option)]
     os.execvp(command[0], command)  # noqa: S606 - that is what this program is

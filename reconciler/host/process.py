@@ -37,13 +37,25 @@ class Running(NamedTuple):
 
 def find(runtime: Path, mark: str, name: str, *, search: bool) -> Running | None:
     """The process of this name; None when it does not run. ``search``: also where its file is lost."""
+    found = _noted(runtime, name)
+    if found is None:
+        return _search(f"{mark}/{name}") if search else None
+    return found if _marked(found.pid, f"{mark}/{name}") else None
+
+
+def left(runtime: Path, name: str) -> Running | None:
+    """What is known of one that does not run any more, where it left something behind."""
+    return _noted(runtime, name) if (runtime / f"{name}.lease").exists() else None
+
+
+def _noted(runtime: Path, name: str) -> Running | None:
+    """What the file beside its socket says, whether it runs or not."""
     try:
         note = json.loads(read_small(str(runtime / f"{name}.pid")) or "{}")
         arguments = tuple(map(str, note["arguments"]))
-        found = Running(int(note["pid"]), str(note["netns"]), str(note["program"]), arguments, str(note.get("dev", "")))
+        return Running(int(note["pid"]), str(note["netns"]), str(note["program"]), arguments, str(note.get("dev", "")))
     except (ValueError, KeyError, TypeError):
-        return _search(f"{mark}/{name}") if search else None
-    return found if _marked(found.pid, f"{mark}/{name}") else None
+        return None
 
 
 def _search(mark: str) -> Running | None:
@@ -74,9 +86,7 @@ def start(
     known = PROGRAMS[program]
     runtime.mkdir(mode=0o755, parents=True, exist_ok=True)
     environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "LC_ALL": "C.UTF-8",
-        _MARK: f"{mark}/{name}",
+        **_environment_of(mark, name),
         f"{_MARK}_NETNS": netns,
         f"{_MARK}_PROGRAM": program,
         f"{_MARK}_ARGUMENTS": json.dumps(list(arguments)),
@@ -106,6 +116,10 @@ def start(
         said = log.read_text(errors="replace").strip().splitlines()
         raise OSError(5, said[-1] if said else f"{program} ended at once, or did not say that it serves")
     process.returncode = 0  # it is not ours to wait for any more: keeps the interpreter from complaining
+
+
+def _environment_of(mark: str, name: str) -> dict[str, str]:
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", _MARK: f"{mark}/{name}"}
 
 
 class _notifications:  # noqa: N801 - reads as what it is, in a with statement
@@ -138,6 +152,24 @@ def _wait(pid: int, heard: socket.socket, seconds: float) -> bool:
         os.close(pidfd)
 
 
+def undo(runtime: Path, mark: str, name: str) -> None:
+    """Take away what one left that was ended before it could. In the network namespace of the calling thread, which is that
+    where it ran. Raises OSError with the last words of what was to do it."""
+    gone = left(runtime, name)
+    if gone is None or not PROGRAMS[gone.program].undo:
+        return
+    done = subprocess.run(  # noqa: S603 - a program of PROGRAMS
+        [*PROGRAMS[gone.program].undo, str(runtime), *gone.arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env=_environment_of(mark, name),
+    )
+    if done.returncode:
+        raise OSError(5, (done.stderr.strip().splitlines() or [f"{name}: ended with {done.returncode}"])[-1])
+
+
 def end(runtime: Path, mark: str, name: str) -> None:
     """End it: SIGTERM, and after five seconds SIGKILL. Absent is success."""
     running = find(runtime, mark, name, search=True)
@@ -154,6 +186,10 @@ def end(runtime: Path, mark: str, name: str) -> None:
                 os.close(pidfd)
             with suppress(ChildProcessError):
                 os.waitpid(running.pid, os.WNOHANG)
+
+
+def forget(runtime: Path, name: str) -> None:
+    """Remove the files of one that has ended."""
     for suffix in ("pid", "log", "socket", "lease"):
         (runtime / f"{name}.{suffix}").unlink(missing_ok=True)
     with suppress(OSError):

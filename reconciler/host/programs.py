@@ -11,10 +11,13 @@ from msgspec import Struct
 
 class Program(Struct, frozen=True):
     """``command`` is what is run, with the process's runtime folder and its arguments after it. ``notifies``: it says
-    READY=1 to $NOTIFY_SOCKET (sd_notify(3)) once it serves; others are given a moment in which they must not end."""
+    READY=1 to $NOTIFY_SOCKET (sd_notify(3)) once it serves; others are given a moment in which they must not end.
+    ``undo`` is run with the same where one ended and its file ``NAME.lease`` is still there: it could not give back
+    what it held."""
 
     command: tuple[str, ...]
     notifies: bool = False
+    undo: tuple[str, ...] = ()
 
 
 # Routes of a BIRD that ended unasked stay in force until the one that follows it has heard the same again (-R); where there
@@ -29,6 +32,8 @@ exec bird -f $recover $user -c "$0/bird/bird.conf" -s "$0/bird/bird.ctl"
 
 PROGRAMS: Mapping[str, Program] = {
     "bird": Program(("/bin/sh", "-c", _BIRD)),
-    "dhcp": Program((sys.executable, "-P", "-m", "reconciler.dhcp")),
+    "dhcp": Program(
+        (sys.executable, "-P", "-m", "reconciler.dhcp"), undo=(sys.executable, "-P", "-m", "reconciler.dhcp.undo")
+    ),
     "attendant": Program((sys.executable, "-P", "-m", "reconciler.attendant"), notifies=True),
 }

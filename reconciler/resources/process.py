@@ -63,6 +63,8 @@ class ProcessActuator:
         known = {key.name: key for key in wanted}
         for name in sorted(names | known.keys()):
             running = process.find(host.runtime, host.mark, name, search=name in known)
+            if running is None and name not in known:
+                running = process.left(host.runtime, name)  # it was killed, and what it held is still there
             if running is None:
                 continue
             key = known.get(name) or process_key(name, running.netns)
@@ -94,7 +96,7 @@ class ProcessActuator:
     def _bring(host: Host, op: OpView) -> None:
         name = op.key.name
         if op.action in ("delete", "release"):
-            process.end(host.runtime, host.mark, name)
+            _end(host, op.key)
             return
         spec = op.after
         assert isinstance(spec, Process)
@@ -103,9 +105,17 @@ class ProcessActuator:
         if same and spec.dev is None:
             return
         if running is not None:
-            process.end(host.runtime, host.mark, name)
+            _end(host, op.key)
         with host.netns(op.key.netns).entered():
             process.start(host.runtime, host.mark, name, op.key.netns, spec.program, spec.arguments, spec.dev or "")
+
+
+def _end(host: Host, key: Key) -> None:
+    process.end(host.runtime, host.mark, key.name)
+    if key.netns in host.open_namespaces():  # else all is gone with its namespace
+        with host.netns(key.netns).entered():
+            process.undo(host.runtime, host.mark, key.name)
+    process.forget(host.runtime, key.name)
 
 
 def _stands(host: Host, netns: str, dev: str) -> bool:

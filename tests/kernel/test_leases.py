@@ -117,6 +117,24 @@ def test_a_client_that_died_is_started_again(tmp_path: Path) -> None:
 
 
 @isolated
+def test_what_a_client_held_goes_also_when_it_was_killed(tmp_path: Path) -> None:
+    add_lan(addresses=False)
+    plug("sw0", "lan", LAN4)
+    with router(tmp_path), Scene(tmp_path) as scene:
+        scene.apply(manifest("dhcp"))
+        until(lambda: bool(addresses("a")))
+        pid = json.loads(next(Path("/run/cnm").rglob("dhcp.a.eth0.pid")).read_text())["pid"]
+        run("kill", "-KILL", str(pid))
+        until(lambda: not scene.plan().empty)
+        scene.apply(manifest("auto"))  # nobody started it again
+        assert addresses("a") == []
+        assert "dhcp" not in run("ip", "-n", "a", "route")
+        assert not list(Path("/run/cnm").rglob("dhcp.a.*"))
+        assert scene.plan().empty
+        scene.destroy()
+
+
+@isolated
 def test_addresses_from_a_router(tmp_path: Path) -> None:
     add_lan(addresses=False)
     plug("sw0", "lan", LAN6)
