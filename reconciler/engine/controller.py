@@ -356,9 +356,12 @@ class NetworkController:
         return about(first) if first is not None else ""
 
     def _recover(self, lock: HostLock) -> Recovery | None:
-        first = interrupted(self.host)
-        if first is None:
+        left = journal.read_journal(journal.Journal.path_of(self.state_dir, self.host.identity))
+        if left is None:
+            return None
+        if not left:
             return recover(self.host)
+        first = left[0]
         lock.begin("recover")
         owner = str(first.get("owner", self.owner))
         if owner == self.owner:
@@ -485,12 +488,12 @@ class NetworkController:
             entry["errors"] = [text for text in (*map(str, report.failed), *report.left, report.reason) if text][:5]
             entry["rolled_back"] = report.rollback is not None and report.rollback.complete
         with suppress(OSError):
-            history.append(self.history_path, entry)
+            history.append(history.history_path(self.lasting_dir, self.host_name), entry)
 
     @property
     def history_path(self) -> Path:
         """Where the history of this host is: it outlives a reboot where the host does."""
-        return history.history_path(self.lasting_dir, self.host_name)
+        return Path(history.history_path(self.lasting_dir, self.host_name))
 
     @property
     def host_name(self) -> str:
@@ -499,7 +502,7 @@ class NetworkController:
 
     def history(self, last: int = 0) -> list[dict[str, object]]:
         """Who applied what when, oldest first. Raises StateError."""
-        return history.read(self.history_path, last)
+        return history.read(str(self.history_path), last)
 
     # -- looking -------------------------------------------------------------------------------------------
 

@@ -115,13 +115,13 @@ class Transaction:
                 self.seconds["finish"] = perf_counter() - clock
                 if self._run.whole:
                     with suppress(OSError):  # whoever finds it knows that all is done
-                        self._journal.end()
+                        self._end()
                 elif any(op in self._run.final for op in self._run.done):
                     self._journal.close()  # there is no way back: the next run goes on from here
                 else:
                     self.undo()
             else:
-                self._journal.end()
+                self._end()
         except OSError as error:  # whoever finds the journal would undo the run: so we do
             self.undo(f"{self._journal.path}: {error.strerror or error}")
 
@@ -139,13 +139,16 @@ class Transaction:
             self._journal.close()
             return
         with suppress(OSError):  # going back twice does no harm
-            self._journal.end()
+            self._end()
         self._tidy_after()
 
     def leave(self, reason: str = "") -> None:
         """Keep what was done, although it is not whole: the user wants to see it."""
         self.reason = self.reason or reason
-        self._journal.end()
+        self._end()
+
+    def _end(self) -> None:
+        self._journal.end(last=self._host.inventory.empty)
 
     def abandon(self) -> None:
         """Close the journal without ending it: somebody else will undo the run."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import StateError
+from reconciler.host.line import line
 
 FORMAT_VERSION = 1
 LASTING_FOLDER = Path("/var/lib/cnm")
@@ -24,8 +25,8 @@ LARGEST = 1 << 20  # bytes; past this the older half goes
 _LONGEST = 16 << 10  # bytes of one entry
 
 
-def history_path(folder: Path, name: str) -> Path:
-    return folder / f"history-{name}.jsonl"
+def history_path(folder: Path, name: str) -> str:
+    return f"{folder}/history-{name}.jsonl"
 
 
 def who() -> dict[str, Any]:
@@ -47,59 +48,60 @@ def _who(pid: int) -> dict[str, Any]:
     return found
 
 
-def append(path: Path, entry: dict[str, Any]) -> None:
+def append(path: str, entry: dict[str, Any]) -> None:
     """Add an entry, with time and author. Raises OSError."""
-    text = json.dumps({"format_version": FORMAT_VERSION, "time": _now(), "by": who(), **entry}, default=str)
-    line = text.encode()[:_LONGEST] + b"\n"
+    text = line({"format_version": FORMAT_VERSION, "time": _now(), "by": who(), **entry})
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + b"\n"
     with _locked(path) as fd:
-        if os.fstat(fd).st_size + len(line) > LARGEST:
-            _halve(path, fd, line)
+        if os.fstat(fd).st_size + len(text) > LARGEST:
+            _halve(Path(path), fd, text)
         else:
-            os.write(fd, line)
+            os.write(fd, text)
 
 
-def _halve(path: Path, fd: int, line: bytes) -> None:
+def _halve(path: Path, fd: int, text: bytes) -> None:
     """Keep the newer half. Others who wait for the file see that it is another one and open it again."""
     kept = os.pread(fd, LARGEST, max(0, os.fstat(fd).st_size - LARGEST // 2)).partition(b"\n")[2]
     draft = path.with_suffix(".new")
     with draft.open("wb") as file:
         os.fchmod(file.fileno(), 0o600)
-        file.write(kept + line)
+        file.write(kept + text)
     draft.replace(path)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
+def _locked(path: str) -> Iterator[int]:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         try:
             fd = os.open(path, flags, 0o600)
         except FileNotFoundError:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             fd = os.open(path, flags, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):
-                if os.fstat(fd).st_ino == path.stat().st_ino:
+                if os.fstat(fd).st_ino == os.stat(path).st_ino:  # noqa: PTH116 - not a Path
                     yield fd
                     return
         finally:
             os.close(fd)
 
 
-def read(path: Path, last: int = 0) -> list[dict[str, Any]]:
+def read(path: str, last: int = 0) -> list[dict[str, Any]]:
     """Entries, oldest first; the ``last`` so many, 0 for all. What cannot be read as an entry is left out. Raises
     StateError."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = Path(path).read_bytes().splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     found = []
-    for line in lines[-last:] if last else lines:
+    for text in lines[-last:] if last else lines:
         with suppress(ValueError):
-            entry = json.loads(line)
+            entry = json.loads(text)
             if isinstance(entry, dict) and entry.get("format_version") == FORMAT_VERSION:
                 found.append(entry)
     return found

@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -70,7 +71,7 @@ class Host:
         """Read the inventory again: another cnm of this owner may have written it. Raises ObservationError."""
         self.inventory = Inventory.load(self.state_dir, self.owner, self.identity, self.step)
 
-    @property
+    @cached_property
     def first(self) -> bool:
         """Whether this is the network namespace of the machine's (or container's) first process: it comes back."""
         return self.root.inode == _first_namespace()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from reconciler.errors import ObservationError
+from reconciler.host.line import line
 from reconciler.host.step import Step, unhindered
 
 FORMAT_VERSION = 2
@@ -66,6 +67,8 @@ class Section(MutableMapping[str, V]):
 
     def changes(self) -> dict[str, V | None]:
         """What is otherwise than it was saved, by key; None: it is gone."""
+        if not self._were:
+            return {}
         found = {key: self._data.get(key) for key, was in self._were.items() if self._data.get(key) != was}
         return dict(sorted(found.items()))
 
@@ -152,8 +155,8 @@ class Inventory:
         lines, _, torn = rest.rpartition(b"\n")
         try:
             inventory._begin(json.loads(whole))
-            for line in lines.splitlines():
-                inventory._take(json.loads(line))
+            for change in lines.splitlines():
+                inventory._take(json.loads(change))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ObservationError(f"{inventory.path} is damaged: {error}") from None
         for section in inventory._sections.values():
@@ -209,11 +212,11 @@ class Inventory:
             with suppress(OSError):
                 self.path.parent.rmdir()
             return
-        line = _line(changes)
-        if not self._first or self._size + len(line) > 2 * self._first + _LONGEST or not self._append(line):
+        text = line(changes)
+        if not self._first or self._size + len(text) > 2 * self._first + _LONGEST or not self._append(text):
             self._anew()
 
-    def _append(self, line: bytes) -> bool:
+    def _append(self, text: bytes) -> bool:
         """False when the file is not the one that we know."""
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -223,7 +226,7 @@ class Inventory:
             if os.fstat(fd).st_size != self._size:
                 return False
             try:
-                if os.write(fd, line) != len(line):
+                if os.write(fd, text) != len(text):
                     return False
                 os.fsync(fd)
             except OSError:
@@ -233,26 +236,22 @@ class Inventory:
                 raise
         finally:
             os.close(fd)
-        self._size += len(line)
+        self._size += len(text)
         return True
 
     def _anew(self) -> None:
         data = {"format_version": FORMAT_VERSION}
-        line = _line(data | {name: section.whole() for name, section in self._sections.items()})
+        text = line(data | {name: section.whole() for name, section in self._sections.items()})
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft = self.path.with_suffix(".new")
         try:
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as file:
-                file.write(line)
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self.path)
         except OSError:
             draft.unlink(missing_ok=True)
             raise
-        self._first = self._size = len(line)
-
-
-def _line(data: Mapping[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+        self._first = self._size = len(text)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reconciler.errors import StateError
+from reconciler.host.line import line
 from reconciler.host.step import Step, unhindered
 
 FORMAT_VERSION = 2
@@ -25,23 +26,26 @@ Record = Mapping[str, Any]
 class Journal:
     """Open for appending. Every record is on disk when :meth:`record` returns."""
 
-    def __init__(self, path: Path, fd: int, step: Step) -> None:
+    def __init__(self, path: str, fd: int, step: Step) -> None:
         self.path = path
         self._fd = fd
         self._step = step
 
     @staticmethod
-    def path_of(folder: Path, identity: str) -> Path:
-        return folder / f"journal-{identity}"
+    def path_of(folder: Path, identity: str) -> str:
+        return f"{folder}/journal-{identity}"
 
     @classmethod
     def begin(cls, folder: Path, identity: str, first: Record, step: Step = unhindered) -> Self:
         """A new journal with its first record. Raises StateError, and then leaves none behind."""
         path = cls.path_of(folder, identity)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(path, flags, 0o600)
+            try:
+                fd = os.open(path, flags, 0o600)
+            except FileNotFoundError:
+                folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+                fd = os.open(path, flags, 0o600)
         except OSError as error:
             raise StateError(f"{path}: {error.strerror}; without a journal nothing is changed") from None
         journal = cls(path, fd, step)
@@ -57,10 +61,10 @@ class Journal:
     def record(self, record: Record) -> None:
         """Append one. Raises OSError: then the step that it announces must not be done."""
         self._step("journal", str(record.get("record", "")))
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        text = line(record)
         size = os.fstat(self._fd).st_size
         try:
-            view = memoryview(line)
+            view = memoryview(text)
             while view:
                 view = view[os.write(self._fd, view) :]
             os.fsync(self._fd)
@@ -74,37 +78,39 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def end(self) -> None:
-        """The run is over: nothing of it needs to be known any more."""
+    def end(self, *, last: bool = True) -> None:
+        """The run is over: nothing of it needs to be known any more. ``last``: as in :func:`forget`."""
         self._step("journal", "end")
         self.close()
-        forget(self.path)
+        forget(self.path, last=last)
 
 
-def forget(path: Path) -> None:
-    """Remove a journal."""
-    path.unlink(missing_ok=True)
-    with suppress(OSError):
-        path.parent.rmdir()
+def forget(path: str, *, last: bool = True) -> None:
+    """Remove a journal; and its folder, if it may be the ``last`` file in there and is."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - not a Path
+    if last:
+        with suppress(OSError):
+            os.rmdir(os.path.dirname(path))  # noqa: PTH106, PTH120 - not a Path
 
 
-def read_journal(path: Path) -> list[dict[str, Any]] | None:
+def read_journal(path: str) -> list[dict[str, Any]] | None:
     """All records; None when there is no journal. A last line that was not finished does not count: what it
     announces was not done. No records at all: nothing was done.
 
     Raises StateError for one that this cnm cannot read: guessing what stood before is worse than stopping.
     """
     try:
-        if path.stat().st_size > _LARGEST:
+        if os.stat(path).st_size > _LARGEST:  # noqa: PTH116 - not a Path
             raise StateError(f"{path}: not a journal: it is too large")
-        raw = path.read_bytes()
+        raw = Path(path).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     lines = raw.split(b"\n")[:-1]
     try:
-        records: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        records: list[dict[str, Any]] = [json.loads(text) for text in lines]
         version = records[0]["format_version"] if records else FORMAT_VERSION
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(

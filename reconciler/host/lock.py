@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from contextlib import suppress
@@ -11,7 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from reconciler.errors import LockError, StateError
+from reconciler.host.line import line
 
 _LARGEST = 4096
 
@@ -26,7 +28,7 @@ class HostLock:
     """
 
     def __init__(self, folder: Path, identity: str, owner: str, purpose: str) -> None:
-        self.path = Path(_path(folder, identity))
+        self.path = _path(folder, identity)
         self._about = {
             "pid": os.getpid(),
             "owner": owner,
@@ -80,11 +82,11 @@ class HostLock:
         try:  # nobody but its owner may open it: who can open it can lock it
             self._fd = os.open(self.path, flags, 0o600)
         except FileNotFoundError:
-            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            Path(self.path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._fd = os.open(self.path, flags, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
-            return os.fstat(self._fd).st_ino == self.path.stat().st_ino
+            return os.fstat(self._fd).st_ino == os.stat(self.path).st_ino  # noqa: PTH116 - not a Path
         except FileNotFoundError:
             return False
 
@@ -95,7 +97,7 @@ class HostLock:
 
     def _write(self) -> None:
         self._runs += 1
-        text = json.dumps({**self._about, "run": self._runs}).encode()
+        text = line({**self._about, "run": self._runs})
         os.pwrite(self._fd, text, 0)
         os.truncate(self._fd, len(text))
         self._current = frozenset((text,))
@@ -105,8 +107,8 @@ class HostLock:
     ) -> None:
         if self.vanish:
             with suppress(OSError):
-                self.path.unlink(missing_ok=True)
-                self.path.parent.rmdir()  # unless there is something else in it
+                Path(self.path).unlink(missing_ok=True)
+                Path(self.path).parent.rmdir()  # unless there is something else in it
         os.close(self._fd)
 
 
@@ -116,14 +118,14 @@ def _path(folder: Path, identity: str) -> str:
 
 def _number(text: bytes) -> int:
     try:
-        return int(json.loads(text)["run"])
-    except (ValueError, KeyError, TypeError):
+        return int(msgspec.json.decode(text)["run"])
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError):
         return 0
 
 
 def _holder(fd: int) -> str:
     try:
-        about = json.loads(os.pread(fd, _LARGEST, 0))
+        about = msgspec.json.decode(os.pread(fd, _LARGEST, 0))
         return f"process {about['pid']} ({about['purpose']}, owner {about['owner']}) since {about['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (msgspec.DecodeError, OSError, KeyError, TypeError):
         return "its holder did not say who it is"
