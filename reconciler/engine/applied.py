@@ -58,12 +58,13 @@ class Applied:
             self._mine, self._digests = folder, digests
             return fingerprint
         draft = self._brought_up(digests) or self._begun(folder, digests)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(draft, folder)  # noqa: PTH104 - not a Path
-        new = f"{self._link}.new"
-        with suppress(FileNotFoundError):
+        _moved(draft, folder)
+        new, name = f"{self._link}.new", os.path.basename(folder)  # noqa: PTH119 - not a Path
+        try:
+            os.symlink(name, new)  # noqa: PTH211 - not a Path
+        except FileExistsError:  # left by one who was killed
             os.unlink(new)  # noqa: PTH108 - not a Path
-        os.symlink(os.path.basename(folder), new)  # noqa: PTH119, PTH211 - not a Path
+            os.symlink(name, new)  # noqa: PTH211 - not a Path
         os.replace(new, self._link)  # noqa: PTH105 - not a Path
         self._put_by(present, folder)
         self._mine, self._digests = folder, digests
@@ -103,7 +104,7 @@ class Applied:
 
     def _write(self, draft: str, digests: Mapping[str, tuple[bytes, str]], names: Iterable[str]) -> None:
         """Some of the files."""
-        for within in _folders(names):
+        for within in filter(None, _folders(names)):
             Path(draft, within).mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in names:
             raw, own = digests[name]
@@ -114,8 +115,7 @@ class Applied:
     def _put_by(self, present: str, folder: str) -> None:
         """Keep the copy before for the next one, and remove all others."""
         if present and present == self._mine:
-            shutil.rmtree(self._before, ignore_errors=True)
-            os.rename(present, self._before)  # noqa: PTH104 - not a Path
+            _moved(present, self._before)
             self._spare, self._signs = self._digests, _signs(self._before, self._digests)
             return
         for old in self._link.parent.glob(f"{self._link.name}.*"):
@@ -152,6 +152,15 @@ def _signs(folder: str, names: Iterable[str]) -> _Signs | None:
     except OSError:
         return None
     return found
+
+
+def _moved(folder: str, place: str) -> None:
+    """Put a folder in a place, instead of what may be there."""
+    try:
+        os.rename(folder, place)  # noqa: PTH104 - not a Path
+    except OSError:
+        shutil.rmtree(place, ignore_errors=True)
+        os.rename(folder, place)  # noqa: PTH104 - not a Path
 
 
 def _written(path: str, raw: bytes) -> None:

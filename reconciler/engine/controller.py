@@ -110,7 +110,7 @@ class NetworkController:
 
     # -- from manifests alone ------------------------------------------------------------------------------
 
-    @seldom_collected()
+    @seldom_collected
     def validate(
         self,
         sources: Sequence[str],
@@ -179,7 +179,7 @@ class NetworkController:
 
     # -- planning ------------------------------------------------------------------------------------------
 
-    @seldom_collected()
+    @seldom_collected
     def plan(
         self, sources: Sequence[str], *, stdin: IO[bytes] | None = None, options: PlanOptions = NO_OPTIONS
     ) -> Planned:
@@ -214,14 +214,14 @@ class NetworkController:
             require_capabilities(self.host, validated.topology, plan)
         return Planned(plan, observation, validated.desired, validated, seconds, stamp)
 
-    @seldom_collected()
+    @seldom_collected
     def shift(self, planned: Planned) -> Shift:
         """Which pairs of endpoints gain or lose reach by a plan. Costs nothing for an empty one."""
         from reconciler.engine.shift import shift_of
 
         return shift_of(planned, self.owner)
 
-    @seldom_collected()
+    @seldom_collected
     def plan_destroy(self, *, options: PlanOptions = NO_OPTIONS) -> Planned:
         """How to remove all that this owner made here, or of it what ``options.targets`` name (keys: without
         manifests there are no documents). Needs no manifests."""
@@ -381,7 +381,7 @@ class NetworkController:
 
         return answer_trial(self.state_dir, self.host.identity, confirm=confirm)
 
-    @seldom_collected()
+    @seldom_collected
     def begin(
         self,
         planned: Planned,
@@ -421,7 +421,7 @@ class NetworkController:
                 return
         transaction.commit()
 
-    @seldom_collected()
+    @seldom_collected
     def execute(
         self,
         planned: Planned,
@@ -506,7 +506,7 @@ class NetworkController:
 
     # -- looking -------------------------------------------------------------------------------------------
 
-    @seldom_collected()
+    @seldom_collected
     def status(
         self,
         sources: Sequence[str],
@@ -551,7 +551,7 @@ class NetworkController:
 
         return Reach(self.validate(sources, stdin=stdin).topology)
 
-    @seldom_collected()
+    @seldom_collected
     def show(
         self, sources: Sequence[str] = (), *, stdin: IO[bytes] | None = None, everything: bool = False
     ) -> Observation:

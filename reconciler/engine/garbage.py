@@ -8,8 +8,12 @@ planning.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _OBJECTS = 200_000  # between two looks
 
@@ -22,13 +26,18 @@ def look_through() -> None:
     gc.freeze()
 
 
-@contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Fewer collections for the length of the block. What the program around us has set is put back."""
-    before = gc.get_threshold()
-    if before[0]:
-        gc.set_threshold(max(before[0], _OBJECTS), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+def seldom_collected(work: Callable[P, R]) -> Callable[P, R]:
+    """Fewer collections while this is carried out. What the program around us has set is put back."""
+
+    @wraps(work)
+    def undisturbed(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = gc.get_threshold()
+        if not before[0] or before[0] >= _OBJECTS:  # none at all, or within other such work
+            return work(*args, **kwargs)
+        gc.set_threshold(_OBJECTS, *before[1:])
+        try:
+            return work(*args, **kwargs)
+        finally:
+            gc.set_threshold(*before)
+
+    return undisturbed

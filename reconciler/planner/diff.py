@@ -63,7 +63,7 @@ def make_plan(
     run which is now undone took along, changed or adopted: they are put back without our mark.
     ``only`` are the keys at which to look; all others are taken to be as they should, unless a step on one of these
     takes them along. With it, ``desired`` by key, and ``index`` over the observation, the work does not grow with the
-    host (fingerprints are then of these keys). Raises CycleError.
+    host; such a plan is carried out by who made it, and has no fingerprints. Raises CycleError.
     """
     everything: Mapping[Key, Resource]
     if isinstance(desired, Mapping):
@@ -116,8 +116,8 @@ def make_plan(
         conflicts=tuple(sorted(set(draft.conflicts))),
         warnings=tuple(told),
         pending=tuple(pending for _key, pending in sorted({**draft.pending, **held}.items())),
-        desired_fingerprint=fingerprint((everything if only is None else wanted).values()) if ops else "",
-        observed_fingerprint=fingerprint(_touched(ops, items)) if ops else "",
+        desired_fingerprint=fingerprint(everything.values()) if ops and only is None else "",
+        observed_fingerprint=fingerprint(_touched(ops, items)) if ops and only is None else "",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct, field
@@ -114,6 +115,9 @@ class SandboxView(Struct, frozen=True):
     dns_search: tuple[str, ...] = ()
     namespace: str = "default"  # Kubernetes' sense of the word
     ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
+
+
+_LOCAL = attrgetter("local")
 
 
 class EndpointView(Sourced, frozen=True):
@@ -234,7 +238,7 @@ class NetworkView(Sourced, frozen=True):
     @property
     def local(self) -> tuple[EndpointView, ...]:
         """The endpoints on this node."""
-        return tuple(endpoint for endpoint in self.endpoints if endpoint.local)
+        return tuple(filter(_LOCAL, self.endpoints))
 
     @property
     def ipv4(self) -> bool:

@@ -184,7 +184,8 @@ class Watch:
             for fd in fds:
                 if fd in self._others:
                     self._others[fd].serve()
-            self._hear(fds)
+            if fds or not until:  # else there was nothing for a moment
+                self._hear(fds)
             now = time.monotonic()
             if fds == [self._folder.fileno()] and not (self._folder.due or self._dirty):  # no manifest
                 patience = min(self._patience(), max(0.0, longest - now))
@@ -207,7 +208,7 @@ class Watch:
         if self._switch.wanted and self._dirty.links:  # a port is as good as the interface that it stands on
             self._dirty.parts.add(("", "ovsdb"))
 
-    @seldom_collected()
+    @seldom_collected
     def _turn(self) -> None:
         """One pass. Whatever goes wrong in it is told, and tried again later."""
         now = self._began = time.monotonic()
