@@ -5,8 +5,8 @@
 VENV := $(or $(CNM_VENV),.venv)
 export CNM_VENV := $(abspath $(VENV))
 PYTEST_ARGS ?=
-# Tests with packets wait almost half of their time.
-WORKERS ?= $(shell echo $$(($$(nproc) * 3 / 2)))
+# Tests with packets wait half of their time and more.
+WORKERS ?= $(shell echo $$(($$(nproc) * 2)))
 LANE_ARGS ?=
 BENCH_ARGS ?=
 
@@ -19,8 +19,10 @@ setup: ## install what cnm needs: Debian packages (as root, when missing) and a 
 demo: setup ## the main job, in private network namespaces: plan, apply, ping, break, repair, destroy (root)
 	@$(VENV)/bin/python -m tests.demo
 
-test: lint ## lint, then all tests, in the lane those that this kernel cannot run (as a user: what a user namespace allows)
-	@.ci/test -n $(WORKERS) --dist worksteal -rs $(PYTEST_ARGS)
+test: develop ## lint, and all tests, in the lane those that this kernel cannot run (as a user: what a user namespace allows)
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check -q
+	@.ci/beside $(VENV)/bin/mypy .ci/test -n $(WORKERS) --dist worksteal -rs $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m tests.lane --waiting --optional $(PYTEST_ARGS)
 
 lane: develop ## build the lane's kernel (6 minutes on 2 cores), once; CNM_LANE_KERNEL=/path names one instead

@@ -14,6 +14,7 @@ from tests.lab import Host, missing
 from tests.lab.warm import Warm
 from tests.lane.kernel import NoKernel, kernel
 from tests.lane.selection import Choice, chosen, lane_could_run, needs
+from tests.order import dealt
 
 _EXPECTED = frozenset(filter(None, os.environ.get("CNM_EXPECTED_MISSING", "").split(",")))
 _STRICT = os.environ.get("CI") == "true"
@@ -33,6 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         named = config.getoption("file_or_dir")  # as they were given, unlike config.args
         config.getoption("choose_to").write_text(json.dumps({"tests": tests, "named": named}))
         items.clear()
+    elif workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+        items[:] = dealt(items, workers)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
