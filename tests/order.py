@@ -7,6 +7,8 @@ import pytest
 
 # What takes six seconds or more where both cores are busy, by how its id begins; the longest first.
 LONG = (
+    "tests/kernel/test_ovs_hosts.py::",
+    "tests/kernel/test_sriov.py::test_killed",
     "tests/demo/",
     "tests/faults/test_probes.py::",
     "tests/kernel/test_calico.py::test_status_tells",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from enum import Enum
 from functools import cache
@@ -104,12 +105,16 @@ _SCRIPTS = {
 
 
 def _tried(script: str) -> str:
-    with Host() as host:
-        done = host.run("sh", "-ec", script, check=False)
-        if not done.returncode:
-            return ""
-        words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
-        return next((line for line in words if "rror" in line), words[-1])
+    """In less than a private host, of which each process that runs tests would make half a hundred for this alone."""
+    prepared = f"mount -t tmpfs tmpfs /run; ip link set lo up; {script}"
+    argv = ("unshare", "--net", "--mount", "--", "sh", "-ec", prepared)
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60, env=ENVIRONMENT
+    )
+    if not done.returncode:
+        return ""
+    words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+    return next((line for line in words if "rror" in line), words[-1])
 
 
 def _link(kind: str) -> str:

@@ -22,10 +22,10 @@ from tests.lane.kernel import NoKernel, kernel, qemu
 from tests.lane.machine import Machine
 from tests.lane.selection import Choice
 
-GUESTS = 2
+GUESTS = 3  # of one processor each; half of the time their tests wait
 _FAILURES = 1  # pytest's exit status for "tests failed"
 _NOTHING = 5  # pytest's exit status for "no tests were collected"
-_AGAIN = ("--lf", "--last-failed-no-failures=none")
+_FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"  # written by the pytest that deals the tests out
 
 
 def choose(choice: Choice, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -44,14 +44,19 @@ def choose(choice: Choice, arguments: Sequence[str]) -> tuple[list[str], list[st
         return found["tests"], rest
 
 
-def pytest_command(machine: Machine, guests: int, arguments: Sequence[str], *, dealt: bool = False) -> list[str]:
-    """The command that runs pytest with these arguments in so many guests; in one guest as a whole, unless its tests
-    shall be dealt out to it, which keeps pytest's cache outside."""
+def pytest_command(machine: Machine, guests: int, arguments: Sequence[str]) -> list[str]:
+    """The command that runs pytest with these arguments in so many guests; in one guest as a whole."""
     guest = [sys.executable, "-m", "tests.lane.guest", "--machine", machine]
-    if guests == 1 and not dealt:
+    if guests == 1:
         return [*guest, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     spec = f"{guests}*popen//python={' '.join([*guest, '--stdin', sys.executable])}"
     return [sys.executable, "-m", "pytest", "--dist", "worksteal", "--tx", spec, *arguments]
+
+
+def failed_of(tests: Sequence[str]) -> list[str]:
+    """Which of these failed when they last ran, in their order."""
+    known = json.loads(_FAILED.read_text()) if _FAILED.exists() else {}
+    return [test for test in tests if test in known]
 
 
 def _names_tests(arguments: Sequence[str]) -> bool:
@@ -67,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hardware", action="store_true", help="only tests that need a device, like a NIC with VFs")
     parser.add_argument("--machine", type=Machine, default=Machine.UML, help=f"{' or '.join(Machine)} (default uml)")
     parser.add_argument("--optional", action="store_true", help="without a lane kernel: name the tests, and succeed")
-    parser.add_argument("--guests", type=int, default=min(GUESTS, os.cpu_count() or 1), help="how many side by side")
+    parser.add_argument(
+        "--guests", type=int, default=min(GUESTS, 2 * (os.cpu_count() or 1)), help="how many side by side"
+    )
     given, arguments = parser.parse_known_args(argv)
     choices = {
         Choice.KERNEL: given.all,
@@ -92,15 +99,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     guests = min(given.guests, len(tests)) if tests else given.guests
     print(f"lane: {len(tests) or 'the chosen'} tests in {guests} guest(s) of {name}", flush=True)
     with tempfile.TemporaryDirectory(prefix="cnm-lane.") as folder:
+        listing = Path(folder, "tests")
         if tests:
-            listing = Path(folder, "tests")
             listing.write_text("".join(f"{test}\n" for test in tests))
             arguments = [f"@{listing}", *options]
         status = subprocess.run(pytest_command(given.machine, guests, arguments), cwd=ROOT, check=False).returncode
-        if status == _FAILURES and guests > 1 and os.environ.get("CI") == "true":
+        failed = failed_of(tests) if status == _FAILURES and os.environ.get("CI") == "true" else []
+        if failed:
             print("lane: what failed is tried once more, one by one", flush=True)  # for the reason in .ci/test
-            again = pytest_command(given.machine, 1, [*arguments, *_AGAIN], dealt=True)
-            status = subprocess.run(again, cwd=ROOT, check=False).returncode
+            listing.write_text("".join(f"{test}\n" for test in failed))
+            status = subprocess.run(pytest_command(given.machine, 1, arguments), cwd=ROOT, check=False).returncode
         return status
 
 
