@@ -20,6 +20,13 @@ gone() {
 }
 
 hold() {
+    # First of all: whoever finds an address finds from whom it is.
+    umask 022
+    for name in ip mask lease router dns domain staticroutes ntpsrv serverid hostname; do
+        eval "value=\${$name:-}"
+        [ -z "$value" ] || printf '%s="%s"\n' "$name" "$(printf %s "$value" | tr -d '"\\$`\n')"
+    done >"$CNM_LEASE.new"
+    mv "$CNM_LEASE.new" "$CNM_LEASE"
     ip -4 address replace "$ip/$mask" dev "$interface" valid_lft "$lease" preferred_lft "$lease"
     forget
     if [ -n "${staticroutes:-}" ]; then # RFC 3442: then the router option is not looked at
@@ -37,12 +44,6 @@ hold() {
             break
         done
     fi
-    umask 022
-    for name in ip mask lease router dns domain staticroutes ntpsrv serverid hostname; do
-        eval "value=\${$name:-}"
-        [ -z "$value" ] || printf '%s="%s"\n' "$name" "$(printf %s "$value" | tr -d '"\\$`\n')"
-    done >"$CNM_LEASE.new"
-    mv "$CNM_LEASE.new" "$CNM_LEASE"
 }
 
 case $1 in

@@ -23,6 +23,7 @@ from reconciler.host.programs import PROGRAMS
 
 _MARK = "CNM_PROCESS"
 _START, _MOMENT, _END = 20.0, 0.2, 5.0  # seconds
+_SCRIPTS = 10  # processes that one may have started, one from the other
 
 
 class Running(NamedTuple):
@@ -158,6 +159,11 @@ def undo(runtime: Path, mark: str, name: str) -> None:
     gone = left(runtime, name)
     if gone is None or not PROGRAMS[gone.program].undo:
         return
+    for _ in range(_SCRIPTS):  # what it had started may have outlived it, and still be at work
+        child = _search(f"{mark}/{name}")
+        if child is None:
+            break
+        _stop(child.pid, f"{mark}/{name}")
     done = subprocess.run(  # noqa: S603 - a program of PROGRAMS
         [*PROGRAMS[gone.program].undo, str(runtime), *gone.arguments],
         capture_output=True,
@@ -174,23 +180,27 @@ def end(runtime: Path, mark: str, name: str) -> None:
     """End it: SIGTERM, and after five seconds SIGKILL. Absent is success."""
     running = find(runtime, mark, name, search=True)
     if running is not None:
-        with suppress(ProcessLookupError):
-            pidfd = os.pidfd_open(running.pid)
-            try:
-                if _marked(running.pid, f"{mark}/{name}"):  # still the one that we looked at
-                    signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                    if not select.select([pidfd], [], [], _END)[0]:
-                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                        select.select([pidfd], [], [], _END)
-            finally:
-                os.close(pidfd)
-            with suppress(ChildProcessError):
-                os.waitpid(running.pid, os.WNOHANG)
+        _stop(running.pid, f"{mark}/{name}")
+
+
+def _stop(pid: int, mark: str) -> None:
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            if _marked(pid, mark):  # still the one that we looked at
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                if not select.select([pidfd], [], [], _END)[0]:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    select.select([pidfd], [], [], _END)
+        finally:
+            os.close(pidfd)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def forget(runtime: Path, name: str) -> None:
     """Remove the files of one that has ended."""
-    for suffix in ("pid", "log", "socket", "lease"):
+    for suffix in ("pid", "log", "socket", "lease", "lease.new"):
         (runtime / f"{name}.{suffix}").unlink(missing_ok=True)
     with suppress(OSError):
         runtime.rmdir()
