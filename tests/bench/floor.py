@@ -145,9 +145,10 @@ def play(scene: Scene) -> dict[str, float]:
             wire.dump(kind, body)
     seconds["read"] = perf_counter() - clock
     clock = perf_counter()
-    indices = [*range(FIRST_BRIDGE, FIRST_BRIDGE + scene.width), *range(FIRST_VETH, FIRST_VETH + scene.size)]
-    host.send([message(16, 1, link(index) + number(27, GROUP)) for index in indices])
-    host.send([message(17, 1, link(0) + number(27, GROUP))])
+    # Two groups: of one that holds the bridges as well the kernel deletes 10,000 ports at 18 ms each instead of 5.
+    for first, count in ((FIRST_VETH, scene.size), (FIRST_BRIDGE, scene.width)):
+        host.send([message(16, 1, link(index) + number(27, GROUP)) for index in range(first, first + count)])
+        host.send([message(17, 1, link(0) + number(27, GROUP))])
     seconds["delete"] = perf_counter() - clock
     for wire in inside:
         wire.socket.close()
