@@ -84,9 +84,9 @@ class Folder:
             return False
         now = time.monotonic()
         self._since = self._since or now
-        root, before = found.root or Path(), self._texts or {}
+        root, before = found.root or "", self._texts or {}
         fresh = [source.file for source in found.sources if before.get(source.file) != source.raw]
-        if now - self._since < _PATIENCE and any(_written(root / file) for file in fresh):
+        if now - self._since < _PATIENCE and any(_written(os.path.join(root, file)) for file in fresh):  # noqa: PTH118 - not a Path
             return None
         self._texts, self._since = texts, 0.0
         return True
@@ -202,7 +202,7 @@ def _way(at: str, names: Sequence[str]) -> tuple[list[tuple[str, str]], str]:
     return steps, at
 
 
-def _written(path: Path) -> bool:
+def _written(path: str) -> bool:
     """Whether somebody has a file open for writing: a lease for reading is refused then (fcntl(2))."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

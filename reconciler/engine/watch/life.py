@@ -106,6 +106,8 @@ class Life:
             found |= self._call()
         elif self._docker.fileno() in signalled:
             found |= self._listen()
+        if not found:
+            return found
         known = (self._sources, self._host.inventory.netns, self._host.open_namespaces())
         return {name for name in found if name and any(name in names for names in known)}
 
