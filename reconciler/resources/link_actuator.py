@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT
 from functools import cache
@@ -57,7 +57,7 @@ class LinkActuator:
         """Every interface but loopback. A mark inside a namespace that is not ours counts only when the
         inventory knows the key as well."""
         ends = _VethEnds(host, scope.netns, scope.only)
-        ports = cache(host.ovsdb.ports)
+        ports: Callable[[], frozenset[str] | None] | None = None  # of switches: asked once, if at all
         root_names = host.root.names()
         for name in scope.netns:
             try:
@@ -93,6 +93,7 @@ class LinkActuator:
                     continue
                 seen = _link(name, raw, names, outside, ends, bool(owner) or wanted is not None)
                 if owner and raw.kind in MADE_BY_SWITCH:
+                    ports = ports or cache(host.ovsdb.ports)
                     seen = replace(seen, type=None, device=port_of(host, name, raw, ports))
                 if isinstance(wanted, Link) and wanted.first is not None:
                     seen = replace(seen, first=wanted.first)  # an order of making, which no kernel keeps
