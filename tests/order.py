@@ -7,8 +7,12 @@ import pytest
 
 # What takes six seconds or more where both cores are busy, by how its id begins; the longest first.
 LONG = (
-    "tests/kernel/test_ovs_hosts.py::",
+    "tests/kernel/test_ovs_guard.py::test_what_root",
     "tests/kernel/test_sriov.py::test_killed",
+    "tests/kernel/test_ovs_hosts.py::",
+    "tests/faults/test_points.py::test_the_process_may_be_killed_at_any_step[link/vr0]",
+    "tests/faults/test_points.py::test_the_process_may_be_killed_at_any_step[vf/",
+    "tests/kernel/test_encryption.py::test_only_esp",
     "tests/demo/",
     "tests/faults/test_probes.py::",
     "tests/kernel/test_calico.py::test_status_tells",

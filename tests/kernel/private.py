@@ -120,8 +120,10 @@ def _child(writable: int, body: Callable[[], Any]) -> None:
         answer = ("skipped", str(reason))
     except BaseException:
         answer = ("failed", traceback.format_exc())
-    os.write(writable, pickle.dumps(answer))
-    os._exit(0)
+    try:
+        os.write(writable, pickle.dumps(answer))
+    finally:  # where nobody listens any more, it must not go on as a second pytest either
+        os._exit(0)
 
 
 def _mount(kind: str, target: str, options: str = "") -> None:

@@ -127,7 +127,8 @@ def test_a_change_of_each_field(field: str, tmp_path: Path) -> None:
         run("sh", "-c", case.setup)
     sources = write(documents, tmp_path)
     with NetworkController(node="n1") as controller, _process_where_wanted(case) as pid:
-        assert controller.execute(controller.plan(sources)).ok
+        report = controller.execute(controller.plan(sources))
+        assert report.ok, (report.failed, report.left, report.reason)
         before = _kernel() if case.outcome == REFUSED else ""
         change(documents, case, pid)
         write(documents, tmp_path)
