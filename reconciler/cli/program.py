@@ -59,6 +59,12 @@ def program(registered: Sequence[CommandInfo], settings: dict[str, Any]) -> type
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes | {"commands": Verbs(registered, settings)})
 
+        def invoke(self, ctx: Any) -> Any:
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:  # typer would end with 130 and no word
+                raise typer.Abort from None
+
         def list_commands(self, ctx: Any) -> list[str]:
             return list(self.commands)
 

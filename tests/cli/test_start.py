@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import re
+import signal
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -93,3 +98,18 @@ def test_help_names_every_verb_once() -> None:
     alone = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (alone.returncode, alone.stdout) == (1, "")
     assert text.partition("\n")[2] == alone.stderr.partition("\n")[2]
+
+
+def test_an_interruption_is_told() -> None:
+    command = [sys.executable, "-m", "reconciler.cli.main", "validate", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        running.stdin.write(b"# to be continued\n")
+        running.stdin.flush()
+        unread, deadline = array.array("i", [1]), time.monotonic() + 30
+        while unread[0] and time.monotonic() < deadline:  # then it waits for more
+            time.sleep(0.01)
+            fcntl.ioctl(running.stdin, termios.FIONREAD, unread)
+        running.send_signal(signal.SIGINT)
+        assert running.communicate() == (None, b"interrupted\n")
+    assert running.returncode == 130
