@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from reconciler.errors import ObservationError
@@ -200,14 +200,15 @@ class Namespace:
         if inode != self.inode:
             raise ObservationError(f"sandbox {self.name}: process {self.pid} is gone or has changed its namespace")
 
-    def read_sysctls(self, paths: Sequence[str], *, keep: bool = False) -> list[str | None]:
+    def read_sysctls(self, paths: Sequence[str], *, keep: bool = False, write: Container[str] = ()) -> list[str | None]:
         """Values of sysctls (paths below /proc/sys); None for those that do not exist. One visit for all.
 
         ``keep``: leave them open for the next time. Opening is most of what a sysctl costs, and what is open is read
-        from outside: it knows its namespace.
+        from outside: it knows its namespace. Those of ``write`` will most likely be written next, and are opened for that
+        as well.
         """
         if keep:
-            kept = self._kept(paths)
+            kept = self._kept(paths, write)
             if all(path in kept for path in paths):
                 try:
                     return [_value(kept[path]) for path in paths]
@@ -216,15 +217,16 @@ class Namespace:
         with self.entered():
             return [self._read(path) for path in paths]
 
-    def _kept(self, paths: Iterable[str]) -> Mapping[str, int]:
-        """Descriptors, as far as there may be some: for writing as well, unless the host is only looked at."""
+    def _kept(self, paths: Iterable[str], write: Container[str]) -> Mapping[str, int]:
+        """Descriptors, as far as there may be some: for writing as well those of ``write``, unless the host is only looked
+        at."""
         kept = self._procfs.kept.get(self.inode, {})
         missing = [path for path in paths if path not in kept]
         if missing and self._fd != self._home:
             fresh: dict[str, int] = {}
             with self.entered(), suppress(OSError):
                 for path in missing:
-                    fresh[path] = fd = self._open_kept(path)
+                    fresh[path] = fd = self._open_kept(path) if path in write else self._open(path, os.O_RDONLY)
                     if not self._procfs.may_keep(fd):
                         break
             if len(fresh) < len(missing) or not self._procfs.may_keep(max(fresh.values())):
@@ -273,7 +275,8 @@ class Namespace:
         """Set sysctls that do not hold their value yet. One visit for all; what went wrong, one by one. ``keep`` as in
         :meth:`read_sysctls`. ``seen``: values that were read before; what had another is not read again."""
         results: list[OSError | None] = []
-        kept = self._kept([path for path, _value in values]) if keep else {}
+        paths = [path for path, _value in values]
+        kept = self._kept(paths, paths) if keep else {}
         with ExitStack() as visit:
             inside = False
             for path, value in values:

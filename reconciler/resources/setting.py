@@ -116,7 +116,7 @@ def _failed(op: OpView, path: str, error: OSError) -> Outcome:
 def stands(namespace: Namespace, paths: Sequence[str]) -> list[Write]:
     """The values that stand. Raises FileNotFoundError in words for a sysctl that does not exist."""
     found = []
-    for path, value in zip(paths, namespace.read_sysctls(paths, keep=True), strict=True):
+    for path, value in zip(paths, namespace.read_sysctls(paths, keep=True, write=paths), strict=True):
         if value is None:
             raise FileNotFoundError(ENOENT, "there is no such sysctl", path)
         found.append((path, value))

@@ -64,8 +64,9 @@ class StackActuator:
             ours = wanted.sysctls if isinstance(wanted, Stack) else ()
             same.setdefault(ours, ours)
             paths = list(dict.fromkeys([*(path for path, _value in ours), *before]))
-            values = zip(paths, host.netns(key.netns).read_sysctls(paths, keep=True), strict=True)
-            found = tuple((path, value) for path, value in values if value is not None)
+            write = paths if (entry is None) == (key in scope.wanted) else ()  # not set yet, or to be put back
+            values = host.netns(key.netns).read_sysctls(paths, keep=True, write=write)
+            found = tuple((path, value) for path, value in zip(paths, values, strict=True) if value is not None)
             spec = Stack(key=key, sysctls=same.setdefault(found, found))
             were = tuple(before.items())
             was = Stack(key=key, sysctls=same.setdefault(were, were)) if entry is not None else None

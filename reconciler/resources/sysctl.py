@@ -64,7 +64,9 @@ class SysctlActuator:
         for netns, keys in by_netns.items():
             if netns not in host.open_namespaces():
                 continue
-            values = host.netns(netns).read_sysctls([key.name for key in keys], keep=True)
+            known = host.inventory.settings
+            write = {key.name for key in keys if (str(key) in known) != (key in scope.wanted)}  # to be set, or put back
+            values = host.netns(netns).read_sysctls([key.name for key in keys], keep=True, write=write)
             for key, value in zip(keys, values, strict=True):
                 if value is None:
                     continue

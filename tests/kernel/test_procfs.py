@@ -139,7 +139,7 @@ def test_what_was_seen_with_another_value_is_not_read_again_and_what_was_seen_wi
 @isolated
 def test_who_only_looks_opens_nothing_for_writing() -> None:
     def modes(space: Namespace) -> set[int]:
-        space.read_sysctls([REDIRECTS, FORWARD], keep=True)
+        space.read_sysctls([REDIRECTS, FORWARD], keep=True, write=[REDIRECTS, FORWARD])
         kept = space._procfs.kept[space.inode].values()
         return {fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE for fd in kept}
 
