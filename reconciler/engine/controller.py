@@ -320,8 +320,7 @@ class NetworkController:
         Raises LockError when another cnm changes this host, StateError when the state folder or a journal that
         was left cannot be used, UsageError when this controller is read-only.
         """
-        if self._read_only:
-            raise UsageError("this controller only looks at the host: open one without read_only to change it")
+        self._must_change()
         if self._lock is not None:
             yield None
             return
@@ -336,16 +335,21 @@ class NetworkController:
                 self._lock = None
                 self._known = HostLock.stamp(STATE_FOLDER, self.host.identity)
 
+    def _must_change(self) -> None:
+        if self._read_only:
+            raise UsageError("this controller only looks at the host: open one without read_only to change it")
+
     def undisturbed(self, stamp: bytes) -> bool:
         """Inside :meth:`changing`: whether no other cnm has begun to change this host since the stamp was taken."""
         return self._lock is not None and self._lock.unchanged(stamp)
 
     def recover(self, *, forget: bool = False) -> Recovery | None:
         """Undo a run that was interrupted, or finish it when its commit had begun; None when there is none.
-        ``forget``: take the host as it is, and only forget the run. Raises LockError, StateError."""
+        ``forget``: take the host as it is, and only forget the run. Raises LockError, StateError, UsageError."""
         if not forget:
             with self.changing("recover") as found:
                 return found
+        self._must_change()
         with HostLock(STATE_FOLDER, self.host.identity, self.owner, "recover"):
             journal.forget(journal.Journal.path_of(self.state_dir, self.host.identity))
         return None

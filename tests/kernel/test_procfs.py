@@ -157,3 +157,5 @@ def test_who_only_looks_opens_nothing_for_writing() -> None:
         controller.changing(),
     ):
         raise AssertionError
+    with NetworkController(read_only=True) as controller, pytest.raises(UsageError, match="only looks"):
+        controller.recover(forget=True)
