@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.errors import ObservationError
 from reconciler.resources.actuator import OpView, Outcome
+from reconciler.resources.resource import Resource
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -111,6 +112,11 @@ def _write(
 
 def _failed(op: OpView, path: str, error: OSError) -> Outcome:
     return Outcome(op.id, error.errno or EIO, f"/proc/sys/{path}: {error.strerror}")
+
+
+def due(entry: Entry | None, wanted: Resource | None) -> bool:
+    """Whether it is likely to be written next: not set yet, or to be put back."""
+    return (entry is None) == (wanted is not None)
 
 
 def stands(namespace: Namespace, paths: Sequence[str]) -> list[Write]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.netns import netns_key
 from reconciler.resources.resource import Key, Need, Observed, Resource
-from reconciler.resources.setting import Entry, Write, along, apply_settings, stands
+from reconciler.resources.setting import Entry, Write, along, apply_settings, due, stands
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -64,7 +64,7 @@ class StackActuator:
             ours = wanted.sysctls if isinstance(wanted, Stack) else ()
             same.setdefault(ours, ours)
             paths = list(dict.fromkeys([*(path for path, _value in ours), *before]))
-            write = paths if (entry is None) == (key in scope.wanted) else ()  # not set yet, or to be put back
+            write = paths if due(entry, wanted) else ()
             values = host.netns(key.netns).read_sysctls(paths, keep=True, write=write)
             found = tuple((path, value) for path, value in zip(paths, values, strict=True) if value is not None)
             spec = Stack(key=key, sysctls=same.setdefault(found, found))

@@ -9,7 +9,7 @@ from reconciler.resources.actuator import OpView, Outcome, Scope
 from reconciler.resources.link import link_key
 from reconciler.resources.netns import netns_key
 from reconciler.resources.resource import Key, Need, Observed, Resource
-from reconciler.resources.setting import GLOBAL_FORWARDING, Entry, Write, along, apply_settings, stands
+from reconciler.resources.setting import GLOBAL_FORWARDING, Entry, Write, along, apply_settings, due, stands
 
 if TYPE_CHECKING:
     from reconciler.host.host import Host
@@ -57,6 +57,7 @@ class SysctlActuator:
 
     def read(self, host: Host, scope: Scope) -> Iterable[Observed]:
         """Only the values that somebody wants or that the inventory remembers."""
+        known = host.inventory.settings
         by_netns: dict[str, list[Key]] = {}
         for key in sorted(scope.settings):
             if key.kind == "sysctl":
@@ -64,13 +65,12 @@ class SysctlActuator:
         for netns, keys in by_netns.items():
             if netns not in host.open_namespaces():
                 continue
-            known = host.inventory.settings
-            write = {key.name for key in keys if (str(key) in known) != (key in scope.wanted)}  # to be set, or put back
+            write = {key.name for key in keys if due(known.get(str(key)), scope.wanted.get(key))}
             values = host.netns(netns).read_sysctls([key.name for key in keys], keep=True, write=write)
             for key, value in zip(keys, values, strict=True):
                 if value is None:
                     continue
-                entry = host.inventory.settings.get(str(key))
+                entry = known.get(str(key))
                 wanted = scope.wanted.get(key)
                 dev = wanted.dev if isinstance(wanted, Sysctl) else (entry or {}).get("dev")
                 first = wanted.first if isinstance(wanted, Sysctl) else None

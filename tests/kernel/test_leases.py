@@ -99,16 +99,21 @@ def test_a_lease_is_taken_kept_and_given_back(tmp_path: Path) -> None:
     ] == []
 
 
+def _client_killed(scene: Scene) -> None:
+    """Endpoint ``a`` has a lease, and its client is gone."""
+    scene.apply(manifest("dhcp"))
+    until(lambda: bool(addresses("a")))
+    pid = json.loads(next(Path("/run/cnm").rglob("dhcp.a.eth0.pid")).read_text())["pid"]
+    run("kill", "-KILL", str(pid))
+    until(lambda: not scene.plan().empty)
+
+
 @isolated
 def test_a_client_that_died_is_started_again(tmp_path: Path) -> None:
     add_lan(addresses=False)
     plug("sw0", "lan", LAN4)
     with router(tmp_path), Scene(tmp_path) as scene:
-        scene.apply(manifest("dhcp"))
-        until(lambda: bool(addresses("a")))
-        pid = json.loads(next(Path("/run/cnm").rglob("dhcp.a.eth0.pid")).read_text())["pid"]
-        run("kill", "-KILL", str(pid))
-        until(lambda: not scene.plan().empty)
+        _client_killed(scene)
         assert [str(op.key) for op in scene.plan().ops()] == ["process/@a/dhcp.a.eth0"]
         scene.apply()
         scene.apply(manifest("auto"))  # no subnets, no addresses: the client goes
@@ -121,11 +126,7 @@ def test_what_a_client_held_goes_also_when_it_was_killed(tmp_path: Path) -> None
     add_lan(addresses=False)
     plug("sw0", "lan", LAN4)
     with router(tmp_path), Scene(tmp_path) as scene:
-        scene.apply(manifest("dhcp"))
-        until(lambda: bool(addresses("a")))
-        pid = json.loads(next(Path("/run/cnm").rglob("dhcp.a.eth0.pid")).read_text())["pid"]
-        run("kill", "-KILL", str(pid))
-        until(lambda: not scene.plan().empty)
+        _client_killed(scene)
         scene.apply(manifest("auto"))  # nobody started it again
         assert addresses("a") == []
         assert "dhcp" not in run("ip", "-n", "a", "route")
